@@ -1,0 +1,39 @@
+//! The account's events in the order in which they were committed.
+
+use filesafety_model::{AccountId, EventId, ScanId, Timestamp};
+
+use crate::{Result, Store};
+
+/// An event as it is streamed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventRecord {
+    pub id: EventId,
+    pub scan: ScanId,
+    pub name: String,
+    pub sequence: u32,
+    pub body: String,
+    pub created_at: Timestamp,
+}
+
+/// A stretch of the stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventPage {
+    /// The event asked for is not known any more: events may be missing before the first.
+    pub gap: bool,
+    pub events: Vec<EventRecord>,
+}
+
+impl Store {
+    /// The account's events after `after`, in order of commit, created at `kept_from` or later; from the first of these when there is a gap.
+    /// `None` begins there, too.
+    pub async fn events_since(&self, account: AccountId, after: Option<EventId>, kept_from: Timestamp, limit: u32) -> Result<EventPage> {
+        let _ = (account, after, kept_from, limit);
+        todo!()
+    }
+
+    /// The account's newest event: where a stream without `Last-Event-ID` begins.
+    pub async fn newest_event(&self, account: AccountId) -> Result<Option<EventId>> {
+        let _ = account;
+        todo!()
+    }
+}

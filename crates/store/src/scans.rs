@@ -1,0 +1,368 @@
+//! Scans: how they are written down, read, listed and erased.
+
+use std::fmt;
+
+use filesafety_model::{AccountId, DeliveryId, EventId, Judgement, KeyId, ScanId, ScanState, ScanTypes, Sha256, Timestamp, Verdict};
+
+use crate::{Blob, DeliveryStatus, Lease, QuotaExceeded, Result, Store};
+
+/// How the caller waits, and so the lane of the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Submission {
+    /// The caller waits for the verdict.
+    Sync,
+    /// The caller comes back, or is called back.
+    Async,
+}
+
+/// Where the bytes come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SourceRecord {
+    /// They came with the request.
+    Bytes,
+    /// They come, or came, by an upload URL.
+    Upload,
+    /// They are fetched from a URL.
+    Url,
+}
+
+/// A scan as its caller asked for it.
+#[derive(Clone, Debug)]
+pub struct NewScan {
+    pub id: ScanId,
+    pub account: AccountId,
+    pub key: Option<KeyId>,
+    pub created_at: Timestamp,
+    pub lane: Submission,
+    pub source: SourceRecord,
+    pub types: ScanTypes,
+    /// The text of a JSON object; it comes back byte for byte.
+    pub metadata: Option<String>,
+    pub webhook: Option<WebhookTarget>,
+    /// The names of the events the caller wants; empty: the account's.
+    pub events: Vec<String>,
+    /// The policy it is judged by, as text.
+    pub policy: String,
+    /// All that must be equal, besides the bytes, for an earlier judgement to be reused.
+    pub fingerprint: String,
+    pub idempotency: Option<IdempotencyKey>,
+    /// Known before the bytes are.
+    pub file_name: Option<String>,
+}
+
+/// Where a webhook goes. The URL may hold a token: it is stored encrypted, and `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct WebhookTarget {
+    pub url: String,
+    /// `host` or `host:port`, fit to be shown.
+    pub url_host: String,
+}
+
+/// What makes a repeated request the same request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdempotencyKey {
+    pub key: String,
+    /// A digest of the request's other fields, without the bytes.
+    pub fields: [u8; 32],
+}
+
+/// What an idempotency key stands for already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Earlier {
+    pub scan: ScanId,
+    pub fields: [u8; 32],
+    /// `None` while the bytes are not known.
+    pub sha256: Option<Sha256>,
+}
+
+/// What is known of a file besides its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileFacts {
+    pub name: Option<String>,
+    pub size: u64,
+    pub sha256: Sha256,
+    pub media_type: String,
+}
+
+/// How a scan ended, and what is told of it.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    pub at: Timestamp,
+    /// `None`: no bytes were ever had, or the scan's row has the facts already.
+    pub file: Option<FileFacts>,
+    pub judgement: Judgement,
+    pub announcement: Announcement,
+    /// Ignored when the scan has no webhook.
+    pub delivery: Option<FirstDelivery>,
+}
+
+/// An event, written down with the fact it tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Announcement {
+    pub event: EventId,
+    /// `scan.complete`, …
+    pub name: String,
+    pub sequence: u32,
+    /// JSON; these bytes are what every attempt sends and signs.
+    pub body: String,
+    pub created_at: Timestamp,
+}
+
+/// The delivery that is written in the transaction of the verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FirstDelivery {
+    pub id: DeliveryId,
+    pub due_at: Timestamp,
+}
+
+/// A scan as it stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScanRecord {
+    pub id: ScanId,
+    pub account: AccountId,
+    pub key: Option<KeyId>,
+    pub created_at: Timestamp,
+    pub lane: Submission,
+    pub source: SourceRecord,
+    pub types: ScanTypes,
+    pub metadata: Option<String>,
+    /// `None` until the bytes are known.
+    pub file: Option<FileFacts>,
+    pub file_name: Option<String>,
+    pub events: Vec<String>,
+    pub policy: String,
+    pub fingerprint: String,
+    pub state: StateRecord,
+    pub deduplicated: bool,
+    pub webhook: Option<WebhookState>,
+}
+
+/// Where a scan stands, with what it has there.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StateRecord {
+    AwaitingUpload { expires_at: Timestamp },
+    Pending,
+    Scanning,
+    Finished { at: Timestamp, judgement: Box<Judgement> },
+}
+
+/// How far the newest webhook of a scan has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebhookState {
+    pub url_host: String,
+    /// `Pending` until the scan has finished; `None` when it finished and nothing is to be sent.
+    pub status: Option<DeliveryStatus>,
+    /// Attempts so far, over all schedules.
+    pub attempts: u32,
+    pub delivery: Option<DeliveryId>,
+    pub event: Option<EventId>,
+}
+
+/// The answer to a scan that was judged before it was written down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Recorded {
+    Recorded,
+    QuotaExceeded(QuotaExceeded),
+    IdempotencyTaken(Earlier),
+}
+
+/// Where an accepted scan goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Into the queue, unless that many wait already.
+    Queue { limit: u64 },
+    /// The caller runs it already, in memory, and holds its lease from here on.
+    Running { until: Timestamp },
+}
+
+/// The answer to a scan that came with its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Accepted {
+    Queued,
+    /// It was placed as [`Place::Running`].
+    Running(Lease),
+    QuotaExceeded(QuotaExceeded),
+    IdempotencyTaken(Earlier),
+    /// The queue is full.
+    Overloaded,
+}
+
+/// The answer to a request for an upload URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Awaiting {
+    Awaiting,
+    IdempotencyTaken(Earlier),
+    /// The account has as many open upload URLs as it may.
+    TooManyOpen,
+}
+
+/// What an upload URL leads to.
+#[derive(Clone, Debug, PartialEq)]
+pub enum UploadSlot {
+    Open(Box<ScanRecord>),
+    /// Its bytes came already; the scan as it stands.
+    Used(Box<ScanRecord>),
+    Expired(Box<ScanRecord>),
+    /// No such scan, or the token is not its token.
+    Unknown,
+}
+
+/// An earlier judgement of the same bytes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reusable {
+    pub scan: ScanId,
+    pub judgement: Judgement,
+    pub file: FileFacts,
+}
+
+/// Which scans to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListFilter {
+    pub verdict: Option<Verdict>,
+    pub status: Option<ScanState>,
+    pub file_hash: Option<Sha256>,
+    /// Inclusive, on `created_at`.
+    pub since: Option<Timestamp>,
+    /// Exclusive, on `created_at`.
+    pub until: Option<Timestamp>,
+    /// Top-level keys of the metadata with their values as text: strings as they are, numbers as written, `true`, `false`, `null`.
+    pub metadata: Vec<(String, String)>,
+    /// How many to give at most; clamped to 1..=100.
+    pub limit: u32,
+    pub cursor: Option<Cursor>,
+}
+
+/// A place between two scans of the list. It stays where it is when scans are added or erased.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    pub created_at: Timestamp,
+    pub scan: ScanId,
+}
+
+/// The text is no cursor of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a cursor from an earlier answer")]
+pub struct CursorError;
+
+/// A stretch of the list, newest first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Page {
+    pub scans: Vec<ScanRecord>,
+    /// `None`: nothing follows.
+    pub next: Option<Cursor>,
+}
+
+impl Store {
+    /// Writes down a scan that was judged in memory: quota, idempotency, scan, event and delivery at once. A `failed` one counts nothing.
+    pub async fn record_finished(&self, new: NewScan, outcome: Outcome, deduplicated: bool) -> Result<Recorded> {
+        let _ = (new, outcome, deduplicated);
+        todo!()
+    }
+
+    /// Accepts a scan with its bytes. The blob is deleted unless it is accepted.
+    pub async fn accept(&self, new: NewScan, file: FileFacts, blob: Blob, place: Place) -> Result<Accepted> {
+        let _ = (new, file, blob, place);
+        todo!()
+    }
+
+    /// Accepts a scan whose bytes are still to be fetched from `url`, which is stored encrypted.
+    pub async fn accept_url(&self, new: NewScan, url: String, place: Place) -> Result<Accepted> {
+        let _ = (new, url, place);
+        todo!()
+    }
+
+    /// Opens an upload URL, of which only the digest of its token is kept. Counts no quota yet.
+    pub async fn await_upload(&self, new: NewScan, token_hash: [u8; 32], expires_at: Timestamp, open_limit: u64) -> Result<Awaiting> {
+        let _ = (new, token_hash, expires_at, open_limit);
+        todo!()
+    }
+
+    /// What an upload URL leads to at `now`.
+    pub async fn upload_slot(&self, scan: ScanId, token_hash: [u8; 32], now: Timestamp) -> Result<UploadSlot> {
+        let _ = (scan, token_hash, now);
+        todo!()
+    }
+
+    /// Uses an upload URL up: the bytes are here. [`Conflict::UploadUsed`](crate::Conflict::UploadUsed) when another upload was first,
+    /// [`Conflict::UploadExpired`](crate::Conflict::UploadExpired) when the scan was ended meanwhile. The blob is deleted unless it is accepted.
+    pub async fn accept_upload(&self, scan: ScanId, now: Timestamp, file: FileFacts, blob: Blob, place: Place) -> Result<Accepted> {
+        let _ = (scan, now, file, blob, place);
+        todo!()
+    }
+
+    /// Uses an upload URL up by a scan that was judged in memory. Conflicts as [`Store::accept_upload`].
+    pub async fn record_upload_finished(&self, scan: ScanId, outcome: Outcome, deduplicated: bool) -> Result<Recorded> {
+        let _ = (scan, outcome, deduplicated);
+        todo!()
+    }
+
+    /// One scan of the account. Another account's is `NotFound`.
+    pub async fn scan(&self, account: AccountId, scan: ScanId) -> Result<ScanRecord> {
+        let _ = (account, scan);
+        todo!()
+    }
+
+    /// The account's scans, newest first.
+    pub async fn scans(&self, account: AccountId, filter: ListFilter) -> Result<Page> {
+        let _ = (account, filter);
+        todo!()
+    }
+
+    /// The newest `complete` scan of the same bytes and fingerprint that finished at `not_before` or later.
+    pub async fn reuse(&self, account: AccountId, sha256: Sha256, fingerprint: &str, not_before: Timestamp) -> Result<Option<Reusable>> {
+        let _ = (account, sha256, fingerprint, not_before);
+        todo!()
+    }
+
+    /// What the idempotency key stands for, for 24 hours after its first use.
+    pub async fn idempotent(&self, account: AccountId, key: &str, now: Timestamp) -> Result<Option<Earlier>> {
+        let _ = (account, key, now);
+        todo!()
+    }
+
+    /// Erases a scan with its bytes, metadata, events and deliveries. [`Conflict::ScanInProgress`](crate::Conflict::ScanInProgress) while it is scanned.
+    pub async fn delete(&self, account: AccountId, scan: ScanId, now: Timestamp) -> Result<()> {
+        let _ = (account, scan, now);
+        todo!()
+    }
+}
+
+impl ScanRecord {
+    /// Its state, without what comes with it.
+    pub fn status(&self) -> ScanState {
+        match &self.state {
+            StateRecord::AwaitingUpload { .. } => ScanState::AwaitingUpload,
+            StateRecord::Pending => ScanState::Pending,
+            StateRecord::Scanning => ScanState::Scanning,
+            StateRecord::Finished { judgement, .. } => match judgement.verdict {
+                Verdict::Failed => ScanState::Failed,
+                Verdict::Clean | Verdict::Infected | Verdict::Nsfw | Verdict::Mixed => ScanState::Complete,
+            },
+        }
+    }
+}
+
+impl fmt::Debug for WebhookTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebhookTarget").field("url", &"[redacted]").field("url_host", &self.url_host).finish()
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}_{}", self.created_at.as_millis(), self.scan)
+    }
+}
+
+impl std::str::FromStr for Cursor {
+    type Err = CursorError;
+
+    fn from_str(text: &str) -> std::result::Result<Self, CursorError> {
+        let (millis, scan) = text.split_once('_').ok_or(CursorError)?;
+        let millis: i64 = millis.parse().map_err(|_| CursorError)?;
+        Ok(Self { created_at: Timestamp::from_millis(millis), scan: scan.parse().map_err(|_| CursorError)? })
+    }
+}
