@@ -1,0 +1,8 @@
+//! What runs behind the API: scans, deliveries, retention.
+
+pub(crate) mod delivery;
+pub(crate) mod memory;
+pub(crate) mod retention;
+pub(crate) mod scan;
+pub(crate) mod threads;
+pub(crate) mod turns;
