@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use crate::config::IntakeLimits;
 
@@ -27,10 +27,6 @@ pub(crate) enum BodyFault {
     /// The connection ended early, or what came was no body.
     Broken,
 }
-
-/// After an early refusal so much of the body is still read, so that the client sees the answer and not a reset.
-const DRAIN_BYTES: u64 = 1 << 20;
-const DRAIN_TIME: Duration = Duration::from_secs(2);
 
 impl PacedBody {
     pub(crate) fn new(body: Body, limits: &IntakeLimits) -> Self {
@@ -63,19 +59,6 @@ impl PacedBody {
                 return Ok(Some(data));
             }
         }
-    }
-
-    /// Reads on in the background for a moment, then lets the connection close.
-    pub(crate) fn drain(mut self) {
-        tokio::spawn(timeout(DRAIN_TIME, async move {
-            let mut left = DRAIN_BYTES;
-            while let Some(Ok(frame)) = self.body.frame().await {
-                left = left.saturating_sub(frame.data_ref().map_or(0, |data| data.len() as u64));
-                if left == 0 {
-                    break;
-                }
-            }
-        }));
     }
 
     fn open_next_window(&mut self) -> Result<(), BodyFault> {

@@ -131,10 +131,6 @@ impl<S: Source> Multipart<S> {
         Ok(())
     }
 
-    pub(crate) fn into_source(self) -> S {
-        self.source
-    }
-
     async fn skip_preamble(&mut self) -> Result<(), MultipartError> {
         loop {
             if let Some(start) = memmem::find(&self.buffer, &self.delimiter) {

@@ -1,0 +1,97 @@
+//! `GET /healthz`, `/readyz`, `/metrics`.
+
+use std::net::SocketAddr;
+
+use axum::{
+    Json,
+    extract::{ConnectInfo, State},
+    http::{StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::error::{ApiError, ErrorCode};
+use crate::{metrics::Gauges, state::Shared};
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Health {
+    /// `ok`.
+    status: &'static str,
+    version: &'static str,
+}
+
+/// Whether the service can take scans, and what it scans with.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Readiness {
+    ready: bool,
+    store: &'static str,
+    disk: &'static str,
+    engines: EnginesView,
+    draining: bool,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct EnginesView {
+    /// YARA rules loaded.
+    rules: usize,
+    /// Hashes loaded.
+    hashes: usize,
+    /// Whether a clamd is asked as well.
+    clamd: bool,
+}
+
+/// Below so much free disk nothing is accepted.
+const DISK_RESERVE: u64 = 64 << 20;
+
+/// Whether the process lives
+#[utoipa::path(get, path = "/healthz", tag = "Service", responses((status = 200, description = "It does", body = Health)))]
+pub(crate) async fn live() -> Json<Health> {
+    Json(Health { status: "ok", version: env!("CARGO_PKG_VERSION") })
+}
+
+/// Whether the service takes scans: engines loaded, store reachable, disk free, not draining
+#[utoipa::path(get, path = "/readyz", tag = "Service", responses((status = 200, description = "It does", body = Readiness), (status = 503, description = "It does not", body = Readiness)))]
+pub(crate) async fn ready(State(state): State<Shared>) -> Response {
+    let store = state.store.ping().await.is_ok();
+    let disk = free_disk(&state.config.data_dir).is_none_or(|free| free >= DISK_RESERVE);
+    let draining = state.desk.is_draining();
+    let summary = state.desk.judge.threads.engine().summary();
+    let ready = store && disk && !draining;
+    let word = |good: bool, bad: &'static str| if good { "ok" } else { bad };
+    let body = Readiness {
+        ready,
+        store: word(store, "unreachable"),
+        disk: word(disk, "full"),
+        engines: EnginesView { rules: summary.rules, hashes: summary.hashes, clamd: summary.clamd },
+        draining,
+    };
+    (if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(body)).into_response()
+}
+
+/// Prometheus metrics, to callers on this machine
+#[utoipa::path(get, path = "/metrics", tag = "Service", responses((status = 200, description = "Prometheus text", content_type = "text/plain", body = String)))]
+pub(crate) async fn metrics(State(state): State<Shared>, ConnectInfo(peer): ConnectInfo<SocketAddr>) -> Result<Response, ApiError> {
+    // Behind a proxy every caller comes from this machine.
+    if !peer.ip().is_loopback() || state.config.behind_proxy {
+        return Err(ApiError::new(ErrorCode::NotFound, "Metrics are served to this machine alone; FILESAFETY_METRICS_LISTEN serves them elsewhere."));
+    }
+    Ok(render(&state).await)
+}
+
+/// The metrics' page.
+pub(crate) async fn render(state: &Shared) -> Response {
+    let gauges = Gauges {
+        depths: state.store.depths().await.unwrap_or_default(),
+        running: state.desk.judge.turns.running(),
+        engine: state.desk.judge.threads.engine().summary(),
+        uptime_seconds: state.started.elapsed().as_secs(),
+        deliveries: state.deliverer.counts(),
+    };
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], state.metrics.render(&gauges)).into_response()
+}
+
+fn free_disk(path: &std::path::Path) -> Option<u64> {
+    let stats = rustix::fs::statvfs(path).ok()?;
+    Some(stats.f_bavail.saturating_mul(stats.f_frsize))
+}
