@@ -1,6 +1,7 @@
 //! The only code of FileSafety that reads file content.
 //!
 //! [`Engine`] holds what is loaded once (rules, hash lists, the image model); a [`Worker`] is what one thread scans with.
+//! Nothing here touches a disk after loading, and nothing but clamd, when configured, leaves the thread.
 
 mod budget;
 mod clamd;
@@ -8,5 +9,159 @@ mod filetype;
 mod hashes;
 mod nsfw;
 mod pipeline;
+mod search;
 mod unpack;
 mod yara;
+
+use std::path::PathBuf;
+
+use filesafety_model::{EngineName, Report, ScanTypes};
+use sha2::{Digest, Sha256};
+
+pub use budget::{Grant, Limits, Memory, Unlimited};
+pub use clamd::{ClamdAddress, ClamdConfig, Oversize};
+pub use filetype::media_type;
+
+use clamd::Clamd;
+use hashes::HashLists;
+use nsfw::Classifier;
+use yara::{Rules, Scanner};
+
+/// What an [`Engine`] is made of.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// A folder of YARA rules and hash lists that stand beside the built-in rules.
+    pub rules_dir: Option<PathBuf>,
+    /// Ask this clamd as well; its answer is then required.
+    pub clamd: Option<ClamdConfig>,
+    pub limits: Limits,
+}
+
+/// The engine cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// Make the path readable, or name another.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    /// Mend that line.
+    #[error("{}:{line}: {reason}", path.display())]
+    Invalid { path: PathBuf, line: usize, reason: String },
+    /// The rules do not fit together.
+    #[error("the rules do not compile: {message}")]
+    Rules { message: String },
+    /// The build is damaged: the model is part of the program.
+    #[error("the image model does not load: {message}")]
+    Model { message: String },
+}
+
+/// Everything that is loaded once and shared by all threads.
+pub struct Engine {
+    rules: Rules,
+    hashes: HashLists,
+    clamd: Option<ConfiguredClamd>,
+    classifier: Classifier,
+    limits: Limits,
+    fingerprint: String,
+}
+
+/// The daemon, and what its size limit means.
+struct ConfiguredClamd {
+    daemon: Clamd,
+    oversize: Oversize,
+}
+
+/// What is loaded, for a log line or a status page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// YARA rules, the built-in ones with them.
+    pub rules: usize,
+    /// Entries of all hash lists.
+    pub hashes: usize,
+    /// Whether a clamd is asked.
+    pub clamd: bool,
+}
+
+/// One file to scan.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    pub content: &'a [u8],
+    /// What the sender calls it. It never decides the type; it only names what a gzip without a name of its own holds.
+    pub name: Option<&'a str>,
+    pub types: ScanTypes,
+}
+
+/// [`Grant::Short`] was given: nothing is held any more, and the scan is to be run again with more memory reserved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the memory left for scans does not suffice at the moment")]
+pub struct MemoryShort;
+
+/// What one thread scans with; made once for each thread, since making it costs more than a small scan.
+pub struct Worker<'e> {
+    engine: &'e Engine,
+    scanner: Scanner<'e>,
+}
+
+impl Engine {
+    /// Loads rules, lists and model.
+    ///
+    /// # Errors
+    /// The first thing that does not load, by what mends it.
+    pub fn load(config: Config) -> Result<Self, LoadError> {
+        let rules = Rules::load(config.rules_dir.as_deref())?;
+        let hashes = HashLists::load(config.rules_dir.as_deref())?;
+        let classifier = Classifier::load()?;
+        let mut digest = Sha256::new();
+        digest.update(env!("CARGO_PKG_VERSION"));
+        for part in [rules.fingerprint(), hashes.fingerprint(), classifier.fingerprint()] {
+            digest.update(part);
+        }
+        // The debug form names every field, so that a new setting cannot be forgotten here.
+        digest.update(format!("{:?} {:?}", config.limits, config.clamd));
+        Ok(Self {
+            rules,
+            hashes,
+            clamd: config.clamd.map(|config| ConfiguredClamd { oversize: config.oversize, daemon: Clamd::new(config) }),
+            classifier,
+            limits: config.limits,
+            fingerprint: digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
+        })
+    }
+
+    /// What a thread scans with.
+    pub fn worker(&self) -> Worker<'_> {
+        Worker { engine: self, scanner: self.rules.scanner() }
+    }
+
+    /// The engines without whose answer a scan for malware has no verdict.
+    pub fn required(&self) -> Vec<EngineName> {
+        let mut required = vec![EngineName::YaraX, EngineName::Hashes];
+        required.extend(self.clamd.as_ref().map(|_| EngineName::Clamd));
+        required
+    }
+
+    /// Hexadecimal; it changes with anything that can change a report: rules, lists, model, limits, clamd settings, version.
+    pub fn fingerprint(&self) -> String {
+        self.fingerprint.clone()
+    }
+
+    pub fn summary(&self) -> Summary {
+        Summary { rules: self.rules.count(), hashes: self.hashes.count(), clamd: self.clamd.is_some() }
+    }
+}
+
+impl Worker<'_> {
+    /// Scans one file with everything inside it. A fault of the file is part of the report.
+    ///
+    /// The caller has reserved the file's size and [`Limits::FREE_MEMORY`]; what unpacking holds beyond that is asked of `memory`
+    /// as it grows, and all of it is given back before this returns.
+    ///
+    /// # Errors
+    /// [`MemoryShort`] once `memory` answers [`Grant::Short`].
+    pub fn scan(&mut self, input: &Input<'_>, memory: &dyn Memory) -> Result<Report, MemoryShort> {
+        pipeline::scan(self.engine, &mut self.scanner, input, memory)
+    }
+}
