@@ -24,7 +24,7 @@ async function main() {
   search(groups);
   keyboard();
   followScrolling();
-  if (location.hash) document.getElementById(location.hash.slice(1))?.scrollIntoView();
+  if (location.hash) document.getElementById(location.hash.slice(1))?.scrollIntoView({ behavior: "instant" });
 }
 
 // What the page is made of
