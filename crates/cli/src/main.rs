@@ -1,1 +1,17 @@
-fn main() {}
+//! The one binary of FileSafety: the service and the commands beside it.
+
+mod arguments;
+mod client;
+mod commands;
+mod settings;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use arguments::Cli;
+
+fn main() -> ExitCode {
+    commands::run(Cli::parse())
+}

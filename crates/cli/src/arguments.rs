@@ -1,0 +1,209 @@
+//! What can be typed: every command with its options.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::settings::SettingFlags;
+
+/// Scan files for malware and unsafe pictures: as a service, or from here.
+#[derive(Debug, Parser)]
+#[command(name = "filesafety", version, max_term_width = 100, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    /// Settings file; by default filesafety.toml in the current folder, if there is one
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the service
+    Serve(SettingFlags),
+    /// Scan files and folders here, without a service
+    Scan(ScanArguments),
+    /// Send a file to the service
+    Submit(SubmitArguments),
+    /// Show a scan of the service
+    Status(StatusArguments),
+    /// Show every attempt to deliver a scan's webhook, or deliver it again
+    Deliveries(DeliveriesArguments),
+    /// Make, list and change accounts
+    #[command(subcommand)]
+    Accounts(AccountsCommand),
+    /// Make, list and revoke API keys
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Copy the store to a file, while the service runs
+    Backup(BackupArguments),
+    /// Print the settings in force, and where each came from
+    Config(SettingFlags),
+}
+
+/// Exits 0 when everything is clean, 1 when something was found, 2 when nothing was found but something could not be told.
+#[derive(Debug, Args)]
+pub(crate) struct ScanArguments {
+    /// Files, folders with all they hold, or - for standard input
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Print one JSON object per file, shaped like the API's result
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Print only what is not clean
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+    /// What to look for
+    #[arg(long, value_delimiter = ',', value_name = "TYPE", default_value = "virus,nsfw")]
+    pub(crate) types: Vec<ScanType>,
+    /// What unexamined content means: strict, balanced, or entries such as encrypted=allow
+    #[arg(long, value_name = "POLICY")]
+    pub(crate) policy: Option<String>,
+    /// Folder of YARA rules and hash lists
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) rules_dir: Option<String>,
+    /// A clamd to ask as well: unix:/path or tcp:host:port
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) clamd: Option<String>,
+    /// Files scanned at the same time; by default the number of cores
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ScanType {
+    Virus,
+    Nsfw,
+}
+
+/// Exits 0 for clean, 1 when something was found, 2 when it cannot be told (yet). With --async alone, 0 means accepted.
+#[derive(Debug, Args)]
+pub(crate) struct SubmitArguments {
+    /// The file, or - for standard input
+    #[arg(value_name = "PATH")]
+    pub(crate) path: PathBuf,
+    /// Where the result is posted to
+    #[arg(long, value_name = "URL")]
+    pub(crate) webhook_url: Option<String>,
+    /// A JSON object that comes back with the result
+    #[arg(long, value_name = "JSON")]
+    pub(crate) metadata: Option<String>,
+    /// Do not wait for the verdict
+    #[arg(long = "async")]
+    pub(crate) respond_async: bool,
+    /// Ask until the verdict stands, however long that takes
+    #[arg(long)]
+    pub(crate) wait: bool,
+}
+
+/// Exits 0 for clean, 1 when something was found, 2 when it cannot be told (yet).
+#[derive(Debug, Args)]
+pub(crate) struct StatusArguments {
+    /// The scan: scn_ and 26 characters
+    #[arg(value_name = "SCAN_ID")]
+    pub(crate) scan: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeliveriesArguments {
+    /// The scan: scn_ and 26 characters
+    #[arg(value_name = "SCAN_ID")]
+    pub(crate) scan: String,
+    /// One attempt now, and a fresh schedule
+    #[arg(long)]
+    pub(crate) redeliver: bool,
+    /// Print the service's answer as it is
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AccountsCommand {
+    /// Make an account
+    Create(AccountArguments),
+    /// List the accounts
+    List(DataDir),
+    /// Change an account; what is not named stays as it is
+    Set(AccountArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AccountArguments {
+    /// Name of the account
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// Name of its plan, shown by /v1/usage
+    #[arg(long, value_name = "PLAN")]
+    pub(crate) plan: Option<String>,
+    /// Scans in a calendar month, or none for no limit
+    #[arg(long, value_name = "N|none")]
+    pub(crate) quota: Option<String>,
+    /// What happens past the quota
+    #[arg(long, value_name = "allow|refuse")]
+    pub(crate) overage: Option<OverageArgument>,
+    /// Submissions per second and at once, such as 50,100; off; or default
+    #[arg(long, value_name = "N,BURST|off|default")]
+    pub(crate) rate: Option<String>,
+    /// Events that its webhooks tell, by commas; this build has scan.complete
+    #[arg(long, value_name = "EVENTS")]
+    pub(crate) events: Option<String>,
+    /// Where webhooks of scans go that name no other place, or none
+    #[arg(long, value_name = "URL|none")]
+    pub(crate) webhook_url: Option<String>,
+    #[command(flatten)]
+    pub(crate) data: DataDir,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OverageArgument {
+    Allow,
+    Refuse,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Make a key and print it: it cannot be shown again
+    Create {
+        /// Name of the account
+        #[arg(long, value_name = "ACCOUNT", default_value = "default")]
+        account: String,
+        /// What the key is for
+        #[arg(long, value_name = "NAME", default_value = "")]
+        name: String,
+        #[command(flatten)]
+        data: DataDir,
+    },
+    /// List the keys, by their first characters
+    List {
+        /// Of this account only
+        #[arg(long, value_name = "ACCOUNT")]
+        account: Option<String>,
+        #[command(flatten)]
+        data: DataDir,
+    },
+    /// Revoke a key, for good
+    Revoke {
+        /// Its id or its first characters, as `keys list` shows them
+        #[arg(value_name = "PREFIX|ID")]
+        key: String,
+        #[command(flatten)]
+        data: DataDir,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupArguments {
+    /// The file to write; it must not exist
+    #[arg(value_name = "PATH")]
+    pub(crate) path: PathBuf,
+    #[command(flatten)]
+    pub(crate) data: DataDir,
+}
+
+/// Which store a command works on.
+#[derive(Debug, Args)]
+pub(crate) struct DataDir {
+    /// Folder of the store [env: FILESAFETY_DATA_DIR]
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) data_dir: Option<String>,
+}

@@ -1,0 +1,130 @@
+//! `scan`: judge files where they lie, without a service.
+
+mod judge;
+mod memory;
+mod print;
+mod walk;
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Mutex, PoisonError, mpsc},
+    thread,
+};
+
+use anyhow::{Context as _, Result};
+use filesafety_engine::{Config as EngineConfig, Engine};
+use filesafety_model::{Ask, ScanTypes};
+use filesafety_server::config::Config;
+
+use super::{CLEAN, FOUND, UNSURE};
+use crate::{
+    arguments::{ScanArguments, ScanType},
+    settings::SettingFlags,
+};
+use judge::{Judge, Outcome};
+use memory::ScanMemory;
+use print::Printer;
+use walk::Target;
+
+/// Files that wait for a worker.
+const WAITING: usize = 256;
+/// Files between the one being found and the one being printed. Output keeps the order in which files were found, so that two runs can be compared.
+const AHEAD: usize = 16 * 1024;
+/// A parser may go deep; threads of the standard size are too small for it.
+const STACK: usize = 16 << 20;
+
+/// What the verdicts of all files come to; the worst is the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Standing {
+    Clean,
+    Unsure,
+    Found,
+}
+
+impl Standing {
+    fn exit_code(self) -> u8 {
+        match self {
+            Self::Clean => CLEAN,
+            Self::Unsure => UNSURE,
+            Self::Found => FOUND,
+        }
+    }
+}
+
+pub(super) fn run(arguments: ScanArguments, config: Option<PathBuf>) -> Result<u8> {
+    let flags = SettingFlags::default()
+        .with("policy", arguments.policy)
+        .with("rules_dir", arguments.rules_dir)
+        .with("clamd", arguments.clamd)
+        .with("scan_threads", arguments.threads);
+    let config = flags.config_without_listening(config)?;
+    let names = arguments.types.iter().map(|one| match one {
+        ScanType::Virus => "virus",
+        ScanType::Nsfw => "nsfw",
+    });
+    let types = ScanTypes::parse(names)?;
+    let engine = EngineConfig { rules_dir: config.rules_dir.clone(), clamd: config.clamd.clone(), limits: config.limits.clone() };
+    let engine = Engine::load(engine).context("the engines cannot start")?;
+    let mut printer = Printer::new(arguments.json, arguments.quiet);
+    let standing = scan_all(&arguments.paths, &config, &engine, types, &mut printer)?;
+    printer.finish()?;
+    Ok(standing.exit_code())
+}
+
+/// One thread walks, several judge, this one prints.
+fn scan_all(paths: &[PathBuf], config: &Config, engine: &Engine, types: ScanTypes, printer: &mut Printer) -> Result<Standing> {
+    let memory = ScanMemory::new(config.scan_memory);
+    let ask = Ask { types, required: engine.required() };
+    let (targets, waiting) = mpsc::sync_channel::<(u64, Target)>(WAITING);
+    let waiting = Mutex::new(waiting);
+    let (outcomes, finished) = mpsc::sync_channel::<(u64, Outcome)>(WAITING);
+    let (ahead, printed) = mpsc::sync_channel::<()>(AHEAD);
+    let progress = printer.progress();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            let mut index = 0;
+            walk::walk(paths, &mut |target| {
+                progress.inc_length(1);
+                let sent = ahead.send(()).is_ok() && targets.send((index, target)).is_ok();
+                index += 1;
+                sent
+            });
+        });
+        for _ in 0..config.scan_threads.get() {
+            let (outcomes, waiting, memory, ask) = (outcomes.clone(), &waiting, &memory, &ask);
+            let work = move || {
+                let mut judge = Judge::new(engine, &config.policy, ask, memory, config.intake.file);
+                loop {
+                    let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                    let Ok((index, target)) = next else { return };
+                    if outcomes.send((index, judge.judge(target))).is_err() {
+                        return;
+                    }
+                }
+            };
+            thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work).context("the system gives no thread")?;
+        }
+        drop(outcomes);
+        let standing = print_in_order(finished, &printed, printer);
+        // After an error the walker and the workers end by themselves: nobody listens any more.
+        drop(printed);
+        standing
+    })
+}
+
+fn print_in_order(finished: mpsc::Receiver<(u64, Outcome)>, printed: &mpsc::Receiver<()>, printer: &mut Printer) -> Result<Standing> {
+    let mut standing = Standing::Clean;
+    let mut early = BTreeMap::new();
+    let mut next = 0;
+    for (index, outcome) in finished {
+        early.insert(index, outcome);
+        while let Some(outcome) = early.remove(&next) {
+            next += 1;
+            standing = standing.max(outcome.standing());
+            printer.print(&outcome)?;
+            let _one_each = printed.recv();
+        }
+    }
+    Ok(standing)
+}

@@ -1,0 +1,1 @@
+//! An account's webhook URL, checked as the service checks it.
