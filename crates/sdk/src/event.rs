@@ -1,0 +1,264 @@
+//! What the body of a webhook says.
+//!
+//! Fields that a later version adds are passed over; an event that this version does not know is [`Event::Unknown`].
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
+
+/// A fact announced.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// A scan finished.
+    ScanComplete(ScanComplete),
+    /// Someone tries out whether webhooks arrive.
+    WebhookTest(WebhookTest),
+    /// An event of a later version: acknowledge it and do nothing.
+    Unknown {
+        /// Its name.
+        event: String,
+    },
+}
+
+/// Why a body is no event.
+#[derive(Debug, thiserror::Error)]
+#[error("the body is no event: {0}")]
+pub struct EventError(#[from] serde_json::Error);
+
+/// The body of `scan.complete`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ScanComplete {
+    /// [`ScanComplete::NAME`]
+    pub event: String,
+    /// `scn_` and a ULID.
+    pub scan_id: String,
+    /// The answer to "may I keep this file?".
+    pub verdict: Verdict,
+    /// `None`: not asked for, or not judged.
+    pub virus: Option<Virus>,
+    /// `None`: not asked for, or not judged.
+    pub nsfw: Option<Nsfw>,
+    /// `sha256:` and 64 hex digits; `None` when the service never had the content.
+    pub file_hash: Option<String>,
+    /// What the application gave with the file, value for value; `{}` when it gave nothing.
+    pub metadata: Metadata,
+    /// RFC 3339, UTC.
+    pub completed_at: String,
+    /// Counts the events of one scan, from 1.
+    #[serde(default = "first")]
+    pub sequence: u32,
+    /// Set exactly when the verdict is `failed`.
+    #[serde(default)]
+    pub failure: Option<Failure>,
+}
+
+/// The body of `webhook.test`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WebhookTest {
+    /// [`WebhookTest::NAME`]
+    pub event: String,
+    /// The account that asked for it.
+    pub account: String,
+    /// RFC 3339, UTC.
+    pub created_at: String,
+}
+
+/// What to make of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Nothing was found, and everything was seen that the policy wants seen.
+    Clean,
+    /// Malware, or content that could not be examined.
+    Infected,
+    /// Unsafe imagery.
+    Nsfw,
+    /// Infected and nsfw.
+    Mixed,
+    /// No judgement: see [`Failure::retryable`].
+    Failed,
+}
+
+/// What was found of malware.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Virus {
+    /// Whether nothing was found.
+    pub clean: bool,
+    /// `malware`, `pua`, `suspicious` or `unexamined`.
+    #[serde(default)]
+    pub kind: Option<String>,
+    /// The engine that found it.
+    #[serde(default)]
+    pub engine: Option<String>,
+    /// What it matched.
+    #[serde(default)]
+    pub signature: Option<String>,
+    /// Where in the file.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// `encrypted`, `limit`, `broken` or `unsupported`, exactly when `kind` is `unexamined`.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// At most 20, the worst first.
+    #[serde(default)]
+    pub detections: Vec<Detection>,
+}
+
+/// One match.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Detection {
+    /// What matched.
+    pub signature: String,
+    /// The engine that found it.
+    pub engine: String,
+    /// Where in the file.
+    pub path: String,
+}
+
+/// What was found of unsafe imagery.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Nsfw {
+    /// `None`: it could not be told.
+    pub clean: Option<bool>,
+    /// Whether a picture was judged.
+    pub applied: bool,
+    /// `explicit_nudity`, `explicit_drawing`, `suggestive`, `unjudged`.
+    #[serde(default)]
+    pub categories: Vec<String>,
+    /// The highest unsafe score, 0 to 1.
+    #[serde(default)]
+    pub confidence: f32,
+    /// Of the picture that counted.
+    #[serde(default)]
+    pub scores: Option<Scores>,
+    /// Each look that was taken, where there was more than one.
+    #[serde(default)]
+    pub views: Vec<View>,
+    /// Why a picture was not judged: `too_large`, `broken` or `unsupported`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Where the picture that counted stands in the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+}
+
+/// Probabilities of the classifier's classes, 0 to 1.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the classes' names say it")]
+pub struct Scores {
+    pub drawing: f32,
+    pub hentai: f32,
+    pub neutral: f32,
+    pub porn: f32,
+    pub sexy: f32,
+}
+
+/// A look at a part or another reduction of the picture.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct View {
+    /// Which part or reduction.
+    pub name: String,
+    /// What the classifier made of it.
+    pub scores: Scores,
+}
+
+/// Why there is no judgement.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// `engine_unavailable`, `fetch_failed`, `fetch_refused`, `fetch_too_large`, `storage_lost`, …
+    pub code: String,
+    /// A sentence for a person.
+    pub message: String,
+    /// Whether submitting the file again may end otherwise.
+    pub retryable: bool,
+}
+
+/// JSON as it was written: numbers keep their digits and keys their order.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Metadata(Box<RawValue>);
+
+impl Event {
+    /// Reads the raw body of a webhook, once its signature is verified.
+    pub fn parse(body: &[u8]) -> Result<Self, EventError> {
+        #[derive(Deserialize)]
+        struct Name {
+            event: String,
+        }
+        let Name { event } = serde_json::from_slice(body)?;
+        Ok(match event.as_str() {
+            ScanComplete::NAME => Self::ScanComplete(serde_json::from_slice(body)?),
+            WebhookTest::NAME => Self::WebhookTest(serde_json::from_slice(body)?),
+            _ => Self::Unknown { event },
+        })
+    }
+}
+
+impl ScanComplete {
+    /// The event's name.
+    pub const NAME: &'static str = "scan.complete";
+}
+
+impl WebhookTest {
+    /// The event's name.
+    pub const NAME: &'static str = "webhook.test";
+}
+
+impl Metadata {
+    /// The text.
+    pub fn as_json(&self) -> &str {
+        self.0.get()
+    }
+
+    /// The metadata in a shape of the application's own.
+    pub fn read<T: DeserializeOwned>(&self) -> serde_json::Result<T> {
+        serde_json::from_str(self.0.get())
+    }
+}
+
+impl PartialEq for Metadata {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_json() == other.as_json()
+    }
+}
+
+fn first() -> u32 {
+    1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INFECTED: &str = r#"{"event":"scan.complete","scan_id":"scn_01ARYZ6S410000000000000000","verdict":"infected","virus":{"clean":false,"kind":"malware","engine":"yara-x","signature":"EICAR-Test-File","path":"inner.zip/eicar.com","reason":null,"detections":[{"signature":"EICAR-Test-File","engine":"yara-x","path":"inner.zip/eicar.com"}]},"nsfw":{"clean":true,"applied":true,"categories":[],"confidence":0.01,"scores":null,"views":[]},"file_hash":"sha256:00","metadata":{"z":12345678901234567890123,"a":1.50},"completed_at":"2026-09-21T14:13:20.120Z","sequence":1,"failure":null}"#;
+
+    #[test]
+    fn refuses_what_is_no_event() {
+        for body in ["", "[]", "{}", "{\"event\":1}", "{\"event\":\"scan.complete\"}", &INFECTED.replace("infected", "fine")] {
+            assert!(Event::parse(body.as_bytes()).is_err(), "{body}");
+        }
+    }
+
+    #[test]
+    fn writes_what_it_read() {
+        let Event::ScanComplete(scan) = Event::parse(INFECTED.as_bytes()).unwrap() else { panic!("another event") };
+        assert_eq!(serde_json::to_string(&scan).unwrap(), INFECTED);
+        assert_eq!(scan.metadata.as_json(), r#"{"z":12345678901234567890123,"a":1.50}"#);
+    }
+
+    #[test]
+    fn passes_over_what_later_versions_add() {
+        let added = INFECTED.replace("\"sequence\":1", "\"colour\":\"red\"").replace("\"clean\":false", "\"clean\":false,\"depth\":[1]");
+        let Event::ScanComplete(scan) = Event::parse(added.as_bytes()).unwrap() else { panic!("another event") };
+        assert_eq!((scan.sequence, scan.verdict), (1, Verdict::Infected));
+        let unknown = Event::parse(br#"{"event":"scan.verdict_updated","sequence":2}"#).unwrap();
+        assert_eq!(unknown, Event::Unknown { event: "scan.verdict_updated".into() });
+    }
+
+    #[test]
+    fn reads_the_short_form_of_clean() {
+        let short = r#"{"event":"scan.complete","scan_id":"scn_1","verdict":"clean","virus":{"clean":true,"engine":null,"signature":null},"nsfw":null,"file_hash":null,"metadata":{},"completed_at":"2026-09-21T14:13:20.120Z"}"#;
+        let Event::ScanComplete(scan) = Event::parse(short.as_bytes()).unwrap() else { panic!("another event") };
+        assert!(scan.virus.is_some_and(|virus| virus.clean && virus.detections.is_empty()));
+    }
+}
