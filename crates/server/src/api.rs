@@ -58,6 +58,15 @@ pub(crate) fn router(state: Shared) -> Router {
         .with_state(state)
 }
 
+/// `/metrics` alone, for the address that serves it to others than this machine.
+pub(crate) fn metrics_router(state: Shared) -> Router {
+    Router::new()
+        .route("/metrics", get(async |State(state): State<Shared>| health::render(&state).await))
+        .fallback(not_found)
+        .layer(middleware::from_fn(finish_answer))
+        .with_state(state)
+}
+
 async fn not_found() -> ApiError {
     ApiError::new(ErrorCode::NotFound, "There is nothing at this address; /docs lists what there is.")
 }
