@@ -1,0 +1,32 @@
+//! The promises of the service, checked from outside: the real binary is started, and spoken to over HTTP alone.
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on says so and stops")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod accounts;
+mod archives;
+mod async_scan;
+mod bad_json;
+mod bad_multipart;
+mod bad_webhook_urls;
+mod clamd;
+mod command_line;
+mod deduplication;
+mod deletion;
+mod deliveries;
+mod documents;
+mod drain;
+mod durability;
+mod events;
+mod health;
+mod idempotency;
+mod lists;
+mod openapi;
+mod pictures;
+mod quota;
+mod rate;
+mod startup;
+mod sync_scan;
+mod upload_urls;
+mod url_scans;
