@@ -1,5 +1,7 @@
 //! Opening containers: one module per format, every byte through the budget.
 
+pub(crate) mod pdf;
+
 use std::io::Read;
 
 use filesafety_model::Reason;

@@ -1,0 +1,63 @@
+//! PDF (ISO 32000-2) without its index: objects are found by search, so that every revision and whatever the index leaves out is seen.
+//! Each stream is a child, decoded; dictionaries and strings outside of streams stand in the clear in the raw file.
+
+mod blocks;
+mod crypt;
+mod filters;
+mod flate;
+mod lexer;
+mod objects;
+mod packed;
+mod predictor;
+mod streams;
+mod text_filters;
+
+#[cfg(test)]
+mod tests;
+
+use filesafety_model::Reason;
+use memchr::memmem;
+
+use super::{Sink, Stop};
+use objects::{Objects, headers};
+use streams::{Protection, Walk};
+
+/// What the signatures of this opener end with.
+const DETAIL: &str = "Pdf";
+
+/// Gives every stream of the document to `sink`. Never fails on content: what cannot be read is told to `sink` as unexamined.
+pub(crate) fn open(content: &[u8], sink: &mut dyn Sink) -> Result<(), Stop> {
+    note_frame(content, sink);
+    let objects = Objects::find(content, sink)?;
+    let protection = Protection::of(&objects);
+    if matches!(protection, Protection::Locked) {
+        sink.unexamined(Reason::Encrypted, DETAIL);
+    }
+    if objects.overflow {
+        sink.unexamined(Reason::Limit, "Objects");
+    }
+    let mut walk = Walk::new(content, &objects, protection);
+    for header in headers(content) {
+        if !walk.object(header, sink)? {
+            break;
+        }
+    }
+    if objects.is_exhausted() || walk.is_used_up() {
+        sink.unexamined(Reason::Limit, "Bytes");
+    }
+    Ok(())
+}
+
+/// Tells what is odd around the objects, none of which hides anything from a search.
+fn note_frame(content: &[u8], sink: &mut dyn Sink) {
+    if !content.starts_with(b"%PDF-") {
+        sink.note("bytes before the header");
+    }
+    if memmem::rfind(content, b"startxref").is_none() {
+        sink.note("repaired index");
+    }
+    let trailing = memmem::rfind(content, b"%%EOF").and_then(|at| content.get(at + b"%%EOF".len()..)).unwrap_or_default();
+    if !trailing.trim_ascii().is_empty() {
+        sink.note("trailing bytes");
+    }
+}
