@@ -169,7 +169,7 @@ fn a_used_up_budget_stops_the_walk() {
 fn files_made_to_be_slow_are_not() {
     let mut many = String::new();
     for number in 0..20_000 {
-        let _ = write!(many, "{number} 0 obj<</Length {number} 0 R/Filter/Fl>>stream\n");
+        let _ = writeln!(many, "{number} 0 obj<</Length {number} 0 R/Filter/Fl>>stream");
     }
     let unclosed = |text: &str| text.repeat(20_000);
     for text in [
