@@ -19,6 +19,7 @@ use filesafety_model::Reason;
 use memchr::memmem;
 
 use super::{Sink, Stop};
+use blocks::Meter;
 use objects::{Objects, headers};
 use streams::{Protection, Walk};
 
@@ -27,6 +28,13 @@ const DETAIL: &str = "Pdf";
 
 /// Gives every stream of the document to `sink`. Never fails on content: what cannot be read is told to `sink` as unexamined.
 pub(crate) fn open(content: &[u8], sink: &mut dyn Sink) -> Result<(), Stop> {
+    // Between the filters of a chain, honest documents have less than they have in all; the constant is room for small ones.
+    let between_filters = (content.len() as u64).saturating_mul(8).saturating_add(1 << 30);
+    open_within(content, between_filters, sink)
+}
+
+/// The same with a bound for the bytes that pass between filters, which the budget of the scan does not see.
+fn open_within(content: &[u8], between_filters: u64, sink: &mut dyn Sink) -> Result<(), Stop> {
     note_frame(content, sink);
     let objects = Objects::find(content, sink)?;
     let protection = Protection::of(&objects);
@@ -36,7 +44,7 @@ pub(crate) fn open(content: &[u8], sink: &mut dyn Sink) -> Result<(), Stop> {
     if objects.overflow {
         sink.unexamined(Reason::Limit, "Objects");
     }
-    let mut walk = Walk::new(content, &objects, protection);
+    let mut walk = Walk::new(content, &objects, protection, Meter::new(between_filters));
     for header in headers(content) {
         if !walk.object(header, sink)? {
             break;

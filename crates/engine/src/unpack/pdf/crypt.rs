@@ -85,12 +85,17 @@ impl Decryption {
         Ok(Self { key, streams, embedded_files, named, metadata })
     }
 
+    /// Whether a stream of this kind may stand in the clear all the same. `EncryptMetadata` says so of the document's metadata,
+    /// which nothing in the stream tells from that of a page.
+    pub(super) fn may_be_clear(&self, kind: Option<&[u8]>) -> bool {
+        !self.metadata && kind == Some(b"Metadata")
+    }
+
     /// The key of the stream object `number generation`. `crypt_filter` is the one it names itself, if any.
     pub(super) fn stream_key(&self, number: u32, generation: u32, kind: Option<&[u8]>, crypt_filter: Option<&[u8]>) -> Option<StreamKey> {
         let method = match (crypt_filter, kind) {
             (Some(name), _) => method_named(&self.named, name)?,
             (None, Some(b"XRef")) => Method::Identity,
-            (None, Some(b"Metadata")) if !self.metadata => Method::Identity,
             (None, Some(b"EmbeddedFile")) => self.embedded_files,
             (None, _) => self.streams,
         };

@@ -99,9 +99,7 @@ impl Protection {
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(content: &'a [u8], objects: &'a Objects<'a>, protection: Protection) -> Self {
-        // Between filters, honest documents have less than they have in all; the rest is room for small ones.
-        let meter = Meter::new((content.len() as u64).saturating_mul(8).saturating_add(1 << 30));
+    pub(super) fn new(content: &'a [u8], objects: &'a Objects<'a>, protection: Protection, meter: Meter) -> Self {
         let ends = StreamEnds { content, known: Cell::new((0, None)) };
         Self { content, objects, protection, meter, ends, packed: OnceCell::new(), packed_names: OnceCell::new() }
     }
@@ -175,8 +173,9 @@ impl<'a> Walk<'a> {
                     return examine(None, sink).map(|_| true);
                 };
                 let whole = examine(Some(&key), sink)?;
+                let certain = *everywhere == Everywhere::Yes && !decryption.may_be_clear(stream.kind.as_deref());
                 // What does not decrypt may have been left in the clear by a later writer.
-                if whole && *everywhere == Everywhere::Yes { Ok(true) } else { Ok(examine(None, sink)? || whole) }
+                if whole && certain { Ok(true) } else { Ok(examine(None, sink)? || whole) }
             }
         }
     }
