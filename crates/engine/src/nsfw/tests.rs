@@ -127,20 +127,6 @@ fn bombs() -> Vec<(Format, Vec<u8>)> {
 }
 
 #[test]
-fn zz_webp() {
-    for (_, b) in bombs() {
-        eprintln!("MEASURE {:?}", image::codecs::webp::WebPDecoder::new(Cursor::new(&b)).map(|_| ()).err());
-    }
-    for picture in SCENES {
-        let t = std::time::Instant::now();
-        for end in (32..picture.len()).step_by(100) {
-            let _ = frames(&picture[..end]);
-        }
-        eprintln!("MEASURE time {:?} {} {:?}", recognise(picture), picture.len() / 100, t.elapsed());
-    }
-}
-
-#[test]
 fn a_tiny_file_that_claims_huge_sides_is_too_large_before_pixels_are_allocated() {
     let classifier = classifier();
     for (format, bomb) in bombs() {
@@ -447,43 +433,4 @@ fn a_classifier_is_shared_by_threads() {
     let [one, two] = std::thread::scope(|scope| [scope.spawn(judge), scope.spawn(judge)].map(|thread| thread.join().unwrap()));
     assert_eq!(one, two);
     assert!(matches!(one, PictureOutcome::Judged { .. }));
-}
-
-#[test]
-fn zz_measure() {
-    let t = std::time::Instant::now();
-    let c = classifier();
-    let load = t.elapsed();
-    let planes = raster(PORN).unwrap().reduce();
-    c.network.run(&planes).unwrap();
-    let mut all: Vec<f64> = (0..60)
-        .map(|_| {
-            let t = std::time::Instant::now();
-            c.network.run(&planes).unwrap();
-            t.elapsed().as_secs_f64() * 1e3
-        })
-        .collect();
-    all.sort_by(f64::total_cmp);
-    let t = std::time::Instant::now();
-    let _ = raster(PORN).unwrap().reduce();
-    eprintln!("MEASURE load {load:?} run min {:.1} median {:.1} reduce {:?}", all[0], all[30], t.elapsed());
-    eprintln!(
-        "MEASURE {}",
-        std::fs::read_to_string("/proc/self/status")
-            .unwrap()
-            .lines()
-            .filter(|l| l.starts_with("VmRSS") || l.starts_with("VmHWM") || l.starts_with("Threads"))
-            .collect::<Vec<_>>()
-            .join(" ")
-    );
-    for picture in SCENES {
-        let cuts: Vec<String> = (3..10)
-            .step_by(3)
-            .map(|t| match c.judge(&picture[..picture.len() * t / 10], &LIMITS, LONG, &mut |_| true) {
-                PictureOutcome::Judged { scores, .. } => format!("{:.2}", scores.worst()),
-                PictureOutcome::Unjudged { fault } => format!("{fault:?}"),
-            })
-            .collect();
-        eprintln!("MEASURE {:?} {cuts:?}", recognise(picture));
-    }
 }
