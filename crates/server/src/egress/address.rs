@@ -46,12 +46,7 @@ impl AddressPolicy {
     }
 
     pub fn check(&self, address: IpAddr) -> Result<(), AddressRefused> {
-        if is_public(address) || self.lists(address) { Ok(()) } else { Err(AddressRefused(address)) }
-    }
-
-    /// Whether the address lies inside a network that the operator listed.
-    pub fn lists(&self, address: IpAddr) -> bool {
-        self.allow_nets.iter().any(|net| net.contains(address))
+        check(&self.allow_nets, address)
     }
 
     /// Refuses a URL whose host is an address that is not allowed, in every notation that URLs have for one. Names pass: they are
@@ -61,8 +56,18 @@ impl AddressPolicy {
     }
 }
 
+/// Passes public addresses and those inside `allow_nets`.
+pub(super) fn check(allow_nets: &[IpNet], address: IpAddr) -> Result<(), AddressRefused> {
+    if is_public(address) || lists(allow_nets, address) { Ok(()) } else { Err(AddressRefused(address)) }
+}
+
+/// Whether the address lies inside one of the networks.
+pub(super) fn lists(nets: &[IpNet], address: IpAddr) -> bool {
+    nets.iter().any(|net| net.contains(address))
+}
+
 /// The address that stands for a host in the URL.
-pub(crate) fn literal(url: &Url) -> Option<IpAddr> {
+pub(super) fn literal(url: &Url) -> Option<IpAddr> {
     match url.host()? {
         Host::Ipv4(address) => Some(address.into()),
         Host::Ipv6(address) => Some(address.into()),
@@ -108,10 +113,10 @@ const SPECIAL_V4: [IpNet; 15] = [
 const GLOBAL_UNICAST: IpNet = v6(0x2000, 0, 0, 3);
 
 const SPECIAL_V6: [IpNet; 4] = [
-    v6(0x2001, 0, 0, 23),      // protocol assignments: Teredo, benchmarks, ORCHID
-    v6(0x2001, 0xdb8, 0, 32),  // documentation
-    v6(0x2002, 0, 0, 16),      // 6to4: a tunnel to whatever IPv4 address it carries
-    v6(0x3fff, 0, 0, 20),      // documentation
+    v6(0x2001, 0, 0, 23),     // protocol assignments: Teredo, benchmarks, ORCHID
+    v6(0x2001, 0xdb8, 0, 32), // documentation
+    v6(0x2002, 0, 0, 16),     // 6to4: a tunnel to whatever IPv4 address it carries
+    v6(0x3fff, 0, 0, 20),     // documentation
 ];
 
 /// NAT64 (RFC 6052), through which a host without IPv4 reaches the rest. The local-use prefix 64:ff9b:1::/48 is not part of it.
@@ -280,6 +285,6 @@ mod tests {
         assert_eq!(policy.check("::1".parse().unwrap()), Ok(()));
         let mapped: IpAddr = "::ffff:127.0.0.1".parse().unwrap();
         assert_eq!(policy.check(mapped), Err(AddressRefused(mapped)));
-        assert!(!policy.lists("8.8.8.8".parse().unwrap()));
+        assert!(!lists(&policy.allow_nets, "8.8.8.8".parse().unwrap()));
     }
 }

@@ -18,7 +18,7 @@ use url::Url;
 
 use super::{
     USER_AGENT,
-    address::{AddressPolicy, AddressRefused},
+    address::{AddressPolicy, AddressRefused, IpNet, check, literal},
     connect::{ConnectError, Connector, Reach},
     send::find,
     tls::client_config,
@@ -30,15 +30,14 @@ const MAX_REDIRECTS: usize = 5;
 
 /// Downloads files; clones are the same.
 #[derive(Clone)]
-pub struct Fetcher {
+pub(super) struct Fetcher {
     client: Client<Connector, Empty<Bytes>>,
     policy: AddressPolicy,
-    deadline: Duration,
 }
 
 /// An absolute http or https URL, as far as it can be judged without resolving its name. `Debug` and `Display` leave out the query.
 #[derive(Clone, PartialEq, Eq)]
-pub struct FetchUrl(Url);
+pub(super) struct FetchUrl(Url);
 
 /// What is wrong with a URL to fetch; follows the field's name in a sentence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,26 +63,25 @@ pub enum FetchError {
     /// Not a place to fetch from.
     #[error("{0}")]
     Refused(String),
-    #[error("the file has more than {limit} bytes")]
-    TooLarge { limit: u64 },
+    #[error("the file at the URL is larger than what is taken")]
+    TooLarge,
 }
 
-/// A file on its way.
-#[derive(Debug)]
-pub struct Download {
+/// A file that was downloaded whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fetched {
     /// The last part of the path that was fetched in the end, decoded.
     pub name: Option<String>,
-    /// What the server says the length is; it need not be true.
-    pub declared: Option<u64>,
-    body: Incoming,
-    received: u64,
-    limit: u64,
-    deadline: Instant,
+    pub size: u64,
+}
+
+/// Refuses a URL that can be told unfit before it is resolved; the error follows the field's name in a sentence.
+pub(crate) fn check_fetch_url(text: &str, allow_nets: &[IpNet]) -> Result<(), FetchUrlError> {
+    FetchUrl::parse(text, allow_nets).map(|_| ())
 }
 
 impl Fetcher {
-    /// `deadline` is for a whole download, redirects included.
-    pub fn new(policy: AddressPolicy, roots: RootCertStore, deadline: Duration) -> Self {
+    pub(super) fn new(policy: AddressPolicy, roots: RootCertStore) -> Self {
         let connector = Connector::new(Reach::Fetch(policy.clone()), client_config(roots, false));
         let client = Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -91,26 +89,38 @@ impl Fetcher {
             .http1_max_buf_size(64 * 1024)
             .http1_max_headers(100)
             .build(connector);
-        Self { client, policy, deadline }
+        Self { client, policy }
     }
 
-    /// What URLs are judged by when they are given.
-    pub fn policy(&self) -> &AddressPolicy {
-        &self.policy
+    pub(super) async fn fetch(
+        &self,
+        url: &str,
+        limit: u64,
+        timeout: Duration,
+        take: &mut (impl FnMut(&[u8]) -> bool + Send),
+    ) -> Result<Fetched, FetchError> {
+        let deadline = Instant::now() + timeout;
+        let url = FetchUrl::parse(url, &self.policy.allow_nets).map_err(|error| match error {
+            FetchUrlError::Refused(_) => FetchError::Refused(format!("the URL {error}")),
+            FetchUrlError::TooLong | FetchUrlError::NotAbsolute | FetchUrlError::OtherScheme | FetchUrlError::Credentials => {
+                FetchError::Failed(format!("the URL {error}"))
+            }
+        })?;
+        let (url, response) = self.open(url, deadline).await?;
+        let size = download(&url, response, limit, deadline, take).await?;
+        Ok(Fetched { name: url.file_name(), size })
     }
 
-    /// Starts a download of at most `limit` bytes: ready when the server has answered with a file.
-    pub async fn open(&self, url: &FetchUrl, limit: u64) -> Result<Download, FetchError> {
-        let deadline = Instant::now() + self.deadline;
-        let mut url = url.clone();
+    /// Follows redirects to the answer that is none.
+    async fn open(&self, mut url: FetchUrl, deadline: Instant) -> Result<(FetchUrl, Response<Incoming>), FetchError> {
         for _ in 0..=MAX_REDIRECTS {
             let response = self.get(&url, deadline).await?;
             match redirect(&response) {
                 Some(location) => url = self.follow(&url, location)?,
-                None => return Download::start(&url, response, limit, deadline),
+                None => return Ok((url, response)),
             }
         }
-        Err(FetchError::Failed(format!("{url} redirects more than {MAX_REDIRECTS} times")))
+        Err(FetchError::Failed(format!("the URL redirects more than {MAX_REDIRECTS} times, at last from {url}")))
     }
 
     async fn get(&self, url: &FetchUrl, deadline: Instant) -> Result<Response<Incoming>, FetchError> {
@@ -130,7 +140,7 @@ impl Fetcher {
         if from.0.scheme() == "https" && target.scheme() == "http" {
             return Err(refuse(&"is not https"));
         }
-        FetchUrl::new(target, &self.policy).map_err(|error| refuse(&error))
+        FetchUrl::new(target, &self.policy.allow_nets).map_err(|error| refuse(&error))
     }
 }
 
@@ -153,78 +163,73 @@ fn describe(url: &FetchUrl, error: &hyper_util::client::legacy::Error) -> FetchE
     }
 }
 
-impl Download {
-    fn start(url: &FetchUrl, response: Response<Incoming>, limit: u64, deadline: Instant) -> Result<Self, FetchError> {
-        // Not 206, which is a part of a file that nobody asked for, nor 204, which is none.
-        if !matches!(response.status(), StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION) {
-            return Err(FetchError::Failed(format!("{url} answered {}", response.status())));
-        }
-        if let Some(coding) = foreign_coding(response.headers()) {
-            // Bytes in a coding that no engine undoes would pass for a file in which nothing is found.
-            return Err(FetchError::Failed(format!("{url} answered in the content coding {coding:?}, which was not asked for")));
-        }
-        let declared = response.body().size_hint().exact();
-        if declared.is_some_and(|length| length > limit) {
-            return Err(FetchError::TooLarge { limit });
-        }
-        Ok(Self { name: url.file_name(), declared, body: response.into_body(), received: 0, limit, deadline })
+/// Hands over the body of an answer that is a file, and tells its length. A body that ends before its declared length is an error.
+async fn download(
+    url: &FetchUrl,
+    response: Response<Incoming>,
+    limit: u64,
+    deadline: Instant,
+    take: &mut (impl FnMut(&[u8]) -> bool + Send),
+) -> Result<u64, FetchError> {
+    // Not 206, which is a part of a file that nobody asked for, nor 204, which is none.
+    if !matches!(response.status(), StatusCode::OK | StatusCode::NON_AUTHORITATIVE_INFORMATION) {
+        return Err(FetchError::Failed(format!("{url} answered {}", response.status())));
     }
-
-    /// The next bytes; `None` once the file is complete. A body that ends before its declared length is an error.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, FetchError> {
-        loop {
-            let frame = tokio::time::timeout_at(self.deadline.into(), self.body.frame()).await;
-            let frame = frame.map_err(|_| FetchError::Failed("the download took too long".to_owned()))?;
-            let Some(frame) = frame else { return Ok(None) };
-            let frame = frame.map_err(|_| FetchError::Failed("the download broke off".to_owned()))?;
-            let Ok(data) = frame.into_data() else { continue };
-            self.received = self.received.saturating_add(data.len() as u64);
-            if self.received > self.limit {
-                return Err(FetchError::TooLarge { limit: self.limit });
-            }
-            if !data.is_empty() {
-                return Ok(Some(data));
-            }
+    if let Some(coding) = foreign_coding(response.headers()) {
+        // Bytes in a coding that no engine undoes would pass for a file in which nothing is found.
+        return Err(FetchError::Failed(format!("{url} answered in the content coding {coding:?}, which was not asked for")));
+    }
+    let mut body = response.into_body();
+    if body.size_hint().lower() > limit {
+        return Err(FetchError::TooLarge);
+    }
+    let mut size = 0u64;
+    loop {
+        let frame = tokio::time::timeout_at(deadline.into(), body.frame()).await;
+        let frame = frame.map_err(|_| FetchError::Failed(format!("{url} took too long to download")))?;
+        let Some(frame) = frame else { return Ok(size) };
+        let frame = frame.map_err(|_| FetchError::Failed(format!("the download of {url} broke off after {size} bytes")))?;
+        let Ok(data) = frame.into_data() else { continue };
+        size = size.saturating_add(data.len() as u64);
+        if size > limit || !take(&data) {
+            return Err(FetchError::TooLarge);
         }
     }
 }
 
 fn foreign_coding(headers: &HeaderMap) -> Option<String> {
     let codings = headers.get_all(header::CONTENT_ENCODING).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
-    codings.map(|value| value.trim().chars().take(40).collect::<String>()).find(|value| !value.is_empty() && !value.eq_ignore_ascii_case("identity"))
+    codings
+        .map(|value| value.trim().chars().take(40).collect::<String>())
+        .find(|value| !value.is_empty() && !value.eq_ignore_ascii_case("identity"))
 }
 
 impl FetchUrl {
     /// Of the text as it was given.
-    pub const MAX_CHARS: usize = 2048;
+    const MAX_CHARS: usize = 2048;
 
-    pub fn parse(text: &str, policy: &AddressPolicy) -> Result<Self, FetchUrlError> {
+    fn parse(text: &str, allow_nets: &[IpNet]) -> Result<Self, FetchUrlError> {
         if text.chars().count() > Self::MAX_CHARS {
             return Err(FetchUrlError::TooLong);
         }
-        Self::new(Url::parse(text).map_err(|_| FetchUrlError::NotAbsolute)?, policy)
+        Self::new(Url::parse(text).map_err(|_| FetchUrlError::NotAbsolute)?, allow_nets)
     }
 
-    fn new(mut url: Url, policy: &AddressPolicy) -> Result<Self, FetchUrlError> {
+    fn new(mut url: Url, allow_nets: &[IpNet]) -> Result<Self, FetchUrlError> {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(FetchUrlError::OtherScheme);
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err(FetchUrlError::Credentials);
         }
-        policy.check_literal(&url)?;
+        literal(&url).map_or(Ok(()), |address| check(allow_nets, address))?;
         url.set_fragment(None);
         url.as_str().parse::<http::Uri>().map_err(|_| FetchUrlError::NotAbsolute)?;
         Ok(Self(url))
     }
 
-    /// The whole URL; its query may hold a token.
-    pub fn as_str(&self) -> &str {
-        self.0.as_str()
-    }
-
     /// The last part of the path, decoded; `None` when that is empty.
-    pub fn file_name(&self) -> Option<String> {
+    fn file_name(&self) -> Option<String> {
         let last = self.0.path_segments()?.next_back()?;
         let name = percent_encoding::percent_decode_str(last).decode_utf8_lossy().into_owned();
         if name.is_empty() { None } else { Some(name) }

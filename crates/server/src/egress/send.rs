@@ -43,9 +43,8 @@ const ANSWER_HEADERS_MAX: usize = 100;
 
 /// Sends webhooks; clones share their connections.
 #[derive(Clone)]
-pub struct WebhookSender {
+pub(super) struct WebhookSender {
     client: Client<Connector, Full<Bytes>>,
-    policy: WebhookUrlPolicy,
 }
 
 /// What to send where.
@@ -127,8 +126,8 @@ impl SendErrorKind {
 }
 
 impl WebhookSender {
-    pub fn new(policy: WebhookUrlPolicy, roots: RootCertStore) -> Self {
-        let connector = Connector::new(Reach::Webhook(policy.clone()), client_config(roots, true));
+    pub(super) fn new(policy: WebhookUrlPolicy, roots: RootCertStore) -> Self {
+        let connector = Connector::new(Reach::Webhook(policy), client_config(roots, true));
         let client = Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
@@ -140,16 +139,10 @@ impl WebhookSender {
             .http2_initial_stream_window_size(64 * 1024)
             .http2_initial_connection_window_size(1024 * 1024)
             .build(connector);
-        Self { client, policy }
+        Self { client }
     }
 
-    /// What URLs are judged by when they are given.
-    pub fn policy(&self) -> &WebhookUrlPolicy {
-        &self.policy
-    }
-
-    /// Makes one attempt. Redirects are answers like others.
-    pub async fn send(&self, request: WebhookRequest<'_>) -> Outcome {
+    pub(super) async fn send(&self, request: WebhookRequest<'_>) -> Outcome {
         let started = Instant::now();
         let deadline = started + request.timeout;
         let mut outcome = self.exchange(&request, deadline).await;

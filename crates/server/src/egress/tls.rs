@@ -19,7 +19,7 @@ pub enum RootsError {
 }
 
 /// The roots of the Mozilla programme and those of the PEM file, which has at least one.
-pub fn trusted_roots(ca_file: Option<&Path>) -> Result<RootCertStore, RootsError> {
+pub(super) fn trusted_roots(ca_file: Option<&Path>) -> Result<RootCertStore, RootsError> {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     if let Some(path) = ca_file {
         add_pem(&mut roots, &fs::read(path)?)?;
