@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 #[non_exhaustive]
 pub enum Event {
     /// A scan finished.
-    ScanComplete(ScanComplete),
+    ScanComplete(Box<ScanComplete>),
     /// Someone tries out whether webhooks arrive.
     WebhookTest(WebhookTest),
     /// An event of a later version: acknowledge it and do nothing.
@@ -187,7 +187,7 @@ impl Event {
         }
         let Name { event } = serde_json::from_slice(body)?;
         Ok(match event.as_str() {
-            ScanComplete::NAME => Self::ScanComplete(serde_json::from_slice(body)?),
+            ScanComplete::NAME => Self::ScanComplete(Box::new(serde_json::from_slice(body)?)),
             WebhookTest::NAME => Self::WebhookTest(serde_json::from_slice(body)?),
             _ => Self::Unknown { event },
         })
