@@ -1,1 +1,377 @@
+//! Lists of digests of whole files known to be malware.
+//!
+//! Read from the operator's folder: `*.sha256`, `*.sha1` and `*.md5` hold digests of that kind, `*.hashes` of all three, told apart by
+//! their length. A line is `HEX`, `HEX  name`, `HEX *name` (what `sha256sum` and its kin write) or `HEX,name`; from `#` at its start
+//! a line is a comment. The name is the signature; a digest without one is `Hash.Sha256.` (`Sha1.`, `Md5.`) and its first 16 digits.
 
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::{BufRead, BufReader, Read},
+    path::Path,
+};
+
+use filesafety_model::Kind;
+use md5::Md5;
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    LoadError,
+    yara::{Hit, folder},
+};
+
+/// All digests in force.
+pub(crate) struct HashLists {
+    sha256: List<32>,
+    sha1: List<20>,
+    md5: List<16>,
+    names: Vec<Box<str>>,
+    fingerprint: [u8; 32],
+}
+
+impl HashLists {
+    /// Reads every list of `dir`. The first line that is none of the above refuses all, with its file and number.
+    pub(crate) fn load(dir: Option<&Path>) -> Result<Self, LoadError> {
+        let mut reading = Reading::default();
+        let extensions: Vec<_> = Extension::ALL.into_iter().map(Extension::as_str).collect();
+        let paths = dir.map_or_else(|| Ok(Vec::new()), |dir| folder::files(dir, &extensions))?;
+        for path in paths {
+            reading.read(&path)?;
+        }
+        Ok(reading.finish())
+    }
+
+    /// What the lists call this object. A digest is computed only where a list of its kind has entries.
+    pub(crate) fn lookup(&self, object: &[u8]) -> Vec<Hit> {
+        let found = [
+            self.sha256.lookup("Hash.Sha256", &self.names, || Sha256::digest(object).into()),
+            self.sha1.lookup("Hash.Sha1", &self.names, || Sha1::digest(object).into()),
+            self.md5.lookup("Hash.Md5", &self.names, || Md5::digest(object).into()),
+        ];
+        let mut hits: Vec<_> = found.into_iter().flatten().map(|signature| Hit { kind: Kind::Malware, signature }).collect();
+        hits.dedup();
+        hits
+    }
+
+    /// Digests in force, of all kinds.
+    pub(crate) fn count(&self) -> usize {
+        self.sha256.entries.len() + self.sha1.entries.len() + self.md5.entries.len()
+    }
+
+    /// Changes with whatever can change a result.
+    pub(crate) fn fingerprint(&self) -> [u8; 32] {
+        self.fingerprint
+    }
+}
+
+/// Longer lines are refused.
+const MAX_LINE: usize = 4096;
+/// Longer names are refused.
+const MAX_NAME: usize = 255;
+
+/// Entries sorted by digest, one for each digest; the number is the name's place. Four bytes of overhead an entry: lists have millions.
+struct List<const N: usize> {
+    entries: Vec<([u8; N], u32)>,
+}
+
+/// The place of no name.
+const UNNAMED: u32 = u32::MAX;
+
+impl<const N: usize> List<N> {
+    fn new(mut entries: Vec<([u8; N], u32)>) -> Self {
+        // Stable, so that of two names of one digest the first read stays.
+        entries.sort_by_key(|entry| entry.0);
+        entries.dedup_by_key(|entry| entry.0);
+        entries.shrink_to_fit();
+        Self { entries }
+    }
+
+    fn lookup(&self, unnamed: &str, names: &[Box<str>], digest: impl FnOnce() -> [u8; N]) -> Option<String> {
+        if self.entries.is_empty() {
+            return None;
+        }
+        let digest = digest();
+        let index = self.entries.binary_search_by_key(&digest, |entry| entry.0).ok()?;
+        let &(_, name) = self.entries.get(index)?;
+        let name = usize::try_from(name).ok().and_then(|place| names.get(place));
+        Some(name.map_or_else(|| unnamed_signature(unnamed, &digest), |name| name.to_string()))
+    }
+}
+
+fn unnamed_signature(family: &str, digest: &[u8]) -> String {
+    let mut signature = format!("{family}.");
+    for byte in digest.iter().take(8) {
+        for digit in [byte >> 4, byte & 15] {
+            signature.push(char::from_digit(u32::from(digit), 16).expect("four bits are a digit"));
+        }
+    }
+    signature
+}
+
+/// What a file's extension says of its lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extension {
+    Sha256,
+    Sha1,
+    Md5,
+    Mixed,
+}
+
+impl Extension {
+    const ALL: [Self; 4] = [Self::Sha256, Self::Sha1, Self::Md5, Self::Mixed];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Sha256 => "sha256",
+            Self::Sha1 => "sha1",
+            Self::Md5 => "md5",
+            Self::Mixed => "hashes",
+        }
+    }
+
+    fn of(path: &Path) -> Self {
+        let found = path.extension().unwrap_or_default();
+        Self::ALL.into_iter().find(|extension| found.eq_ignore_ascii_case(extension.as_str())).unwrap_or(Self::Mixed)
+    }
+
+    fn allows(self, digest: &AnyDigest) -> bool {
+        match self {
+            Self::Sha256 => matches!(digest, AnyDigest::Sha256(_)),
+            Self::Sha1 => matches!(digest, AnyDigest::Sha1(_)),
+            Self::Md5 => matches!(digest, AnyDigest::Md5(_)),
+            Self::Mixed => true,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AnyDigest {
+    Sha256([u8; 32]),
+    Sha1([u8; 20]),
+    Md5([u8; 16]),
+}
+
+impl AnyDigest {
+    fn parse(hex: &[u8]) -> Option<Self> {
+        match hex.len() {
+            64 => unhex(hex).map(Self::Sha256),
+            40 => unhex(hex).map(Self::Sha1),
+            32 => unhex(hex).map(Self::Md5),
+            _ => None,
+        }
+    }
+}
+
+fn unhex<const N: usize>(hex: &[u8]) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(hex.chunks_exact(2)) {
+        let &[high, low] = pair else { return None };
+        let digit = |c: u8| char::from(c).to_digit(16);
+        *byte = u8::try_from(digit(high)? << 4 | digit(low)?).ok()?;
+    }
+    Some(bytes)
+}
+
+/// Lists while they are read.
+struct Reading {
+    sha256: Vec<([u8; 32], u32)>,
+    sha1: Vec<([u8; 20], u32)>,
+    md5: Vec<([u8; 16], u32)>,
+    /// Each name once: families name thousands of digests.
+    places: HashMap<Box<str>, u32>,
+    names: Vec<Box<str>>,
+    digest: Sha256,
+}
+
+impl Default for Reading {
+    fn default() -> Self {
+        Self { sha256: Vec::new(), sha1: Vec::new(), md5: Vec::new(), places: HashMap::new(), names: Vec::new(), digest: Sha256::new() }
+    }
+}
+
+impl Reading {
+    fn read(&mut self, path: &Path) -> Result<(), LoadError> {
+        let refused = |source| LoadError::Read { path: path.to_owned(), source };
+        let extension = Extension::of(path);
+        self.digest.update(extension.as_str());
+        let mut file = BufReader::with_capacity(1 << 16, File::open(path).map_err(refused)?);
+        let mut line = Vec::new();
+        for number in 1.. {
+            line.clear();
+            let limit = MAX_LINE as u64 + 1;
+            let read = file.by_ref().take(limit).read_until(b'\n', &mut line).map_err(refused)?;
+            if read == 0 {
+                break;
+            }
+            let added = if read > MAX_LINE { Err("the line is longer than 4096 bytes") } else { self.add(extension, &line) };
+            added.map_err(|reason| LoadError::Invalid { path: path.to_owned(), line: number, reason: reason.to_owned() })?;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, extension: Extension, line: &[u8]) -> Result<(), &'static str> {
+        let text = std::str::from_utf8(line).map_err(|_| "not UTF-8")?.trim();
+        if text.is_empty() || text.starts_with('#') {
+            return Ok(());
+        }
+        self.digest.update(line);
+        let (digest, name) = parse_line(text)?;
+        if !extension.allows(&digest) {
+            return Err("the digest has another length than the file's extension says");
+        }
+        let place = self.place(name)?;
+        match digest {
+            AnyDigest::Sha256(digest) => self.sha256.push((digest, place)),
+            AnyDigest::Sha1(digest) => self.sha1.push((digest, place)),
+            AnyDigest::Md5(digest) => self.md5.push((digest, place)),
+        }
+        Ok(())
+    }
+
+    fn place(&mut self, name: &str) -> Result<u32, &'static str> {
+        if name.is_empty() {
+            return Ok(UNNAMED);
+        }
+        if let Some(&place) = self.places.get(name) {
+            return Ok(place);
+        }
+        let place = u32::try_from(self.names.len()).ok().filter(|&place| place != UNNAMED).ok_or("more names than can be held")?;
+        self.names.push(name.into());
+        self.places.insert(name.into(), place);
+        Ok(place)
+    }
+
+    fn finish(self) -> HashLists {
+        HashLists {
+            sha256: List::new(self.sha256),
+            sha1: List::new(self.sha1),
+            md5: List::new(self.md5),
+            names: self.names,
+            fingerprint: self.digest.finalize().into(),
+        }
+    }
+}
+
+/// The digest and the name, which may be empty.
+fn parse_line(text: &str) -> Result<(AnyDigest, &str), &'static str> {
+    // sha256sum puts a backslash before the digest where it had to escape the name.
+    let text = text.strip_prefix('\\').unwrap_or(text);
+    let end = text.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(text.len());
+    let (hex, rest) = text.split_at(end);
+    let digest = AnyDigest::parse(hex.as_bytes()).ok_or("no digest of 32, 40 or 64 hex digits at its start")?;
+    let name = match rest.chars().next() {
+        None => "",
+        Some(',') => rest.get(1..).unwrap_or_default().trim(),
+        Some(' ' | '\t') => {
+            let name = rest.trim_start();
+            name.strip_prefix('*').unwrap_or(name)
+        }
+        Some(_) => return Err("after the digest comes neither a space nor a comma"),
+    };
+    if name.len() > MAX_NAME {
+        return Err("the name is longer than 255 bytes");
+    }
+    if name.chars().any(char::is_control) {
+        return Err("the name has a control character");
+    }
+    Ok((digest, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    const ABC_SHA256: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    const ABC_SHA1: &str = "a9993e364706816aba3e25717850c26c9cd0d89d";
+    const ABC_MD5: &str = "900150983cd24fb0d6963f7d28e17f72";
+
+    fn load(files: &[(&str, &str)]) -> Result<HashLists, LoadError> {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            fs::write(dir.path().join(name), text).unwrap();
+        }
+        HashLists::load(Some(dir.path()))
+    }
+
+    fn signatures(lists: &HashLists, object: &[u8]) -> Vec<String> {
+        lists.lookup(object).into_iter().map(|hit| hit.signature).collect()
+    }
+
+    #[test]
+    fn refuses_a_bad_line_with_file_and_number() {
+        let long_name = format!("{ABC_MD5} {}", "n".repeat(256));
+        let long_line = format!("{ABC_MD5} {}", "n".repeat(5000));
+        for (line, reason) in [
+            ("hello", "no digest"),
+            ("900150983cd24fb0d6963f7d28e17f7", "no digest"),
+            ("900150983cd24fb0d6963f7d28e17f72x", "after the digest"),
+            ("900150983cd24fb0d6963f7d28e17f72:3:Name", "after the digest"),
+            ("900150983cd24fb0d6963f7d28e17f72 a\u{7}b", "control character"),
+            (&long_name, "longer than 255"),
+            (&long_line, "longer than 4096"),
+        ] {
+            match load(&[("a.hashes", &format!("# fine\n\n{line}\n"))]) {
+                Err(LoadError::Invalid { path, line: 3, reason: found }) => {
+                    assert!(path.ends_with("a.hashes") && found.contains(reason), "{line}: {found}");
+                }
+                other => panic!("{line}: {:?}", other.map(|lists| lists.count())),
+            }
+        }
+        assert!(matches!(load(&[("a.sha1", ABC_MD5)]), Err(LoadError::Invalid { line: 1, .. })));
+    }
+
+    #[test]
+    fn a_line_that_is_no_text_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("a.md5"), b"\xff\xfe\n").unwrap();
+        assert!(matches!(HashLists::load(Some(dir.path())), Err(LoadError::Invalid { line: 1, .. })));
+    }
+
+    #[test]
+    fn no_list_finds_nothing() {
+        let lists = HashLists::load(None).unwrap();
+        assert_eq!((lists.count(), lists.lookup(b"abc")), (0, Vec::new()));
+    }
+
+    #[test]
+    fn each_kind_of_digest_is_found() {
+        for (file, digest) in [("a.sha256", ABC_SHA256), ("a.SHA1", ABC_SHA1), ("a.md5", ABC_MD5), ("a.hashes", ABC_SHA1)] {
+            let lists = load(&[(file, &format!("{}  Trojan.Abc\n", digest.to_uppercase()))]).unwrap();
+            assert_eq!(lists.lookup(b"abc"), [Hit { kind: Kind::Malware, signature: "Trojan.Abc".into() }], "{file}");
+            assert_eq!(lists.lookup(b"abd"), []);
+        }
+    }
+
+    #[test]
+    fn reads_all_forms_of_a_line() {
+        for (line, name) in [
+            (ABC_SHA256.to_owned(), "Hash.Sha256.ba7816bf8f01cfea"),
+            (ABC_SHA1.to_owned(), "Hash.Sha1.a9993e364706816a"),
+            (ABC_MD5.to_owned(), "Hash.Md5.900150983cd24fb0"),
+            (format!("{ABC_MD5},"), "Hash.Md5.900150983cd24fb0"),
+            (format!("{ABC_SHA256} *setup.exe"), "setup.exe"),
+            (format!("\\{ABC_SHA256}  odd\\nname"), "odd\\nname"),
+            (format!("{ABC_SHA256}\tBy tab"), "By tab"),
+            (format!("  {ABC_SHA1}, Worm.Abc , \r"), "Worm.Abc ,"),
+        ] {
+            assert_eq!(signatures(&load(&[("a.hashes", &line)]).unwrap(), b"abc"), [name], "{line}");
+        }
+    }
+
+    #[test]
+    fn one_digest_counts_once_and_keeps_its_first_name() {
+        let lists = load(&[("a.md5", &format!("{ABC_MD5} First\n{ABC_MD5} Second\n")), ("b.md5", &format!("{ABC_MD5} Third"))]).unwrap();
+        assert_eq!((lists.count(), signatures(&lists, b"abc")), (1, vec!["First".to_owned()]));
+    }
+
+    #[test]
+    fn the_fingerprint_follows_the_entries() {
+        let one = load(&[("a.md5", ABC_MD5)]).unwrap().fingerprint();
+        assert_eq!(one, load(&[("a.md5", ABC_MD5)]).unwrap().fingerprint());
+        assert_ne!(one, load(&[("a.md5", &format!("{ABC_MD5} Name"))]).unwrap().fingerprint());
+        assert_ne!(one, HashLists::load(None).unwrap().fingerprint());
+    }
+}

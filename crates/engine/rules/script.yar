@@ -1,0 +1,32 @@
+// Scripts for the hosts of Windows and for Python.
+
+rule Script_Downloads_And_Runs {
+  meta:
+    description = "A JScript, VBScript or HTA source that downloads, writes what came to a file and starts a program"
+    why = "The four objects each have uses; one script that creates all of them and calls save and run is a downloader."
+    reference = "https://attack.mitre.org/techniques/T1059/005/; https://attack.mitre.org/techniques/T1105/"
+    kind = "suspicious"
+    signature = "Suspicious.Script.DownloadsAndRuns"
+  strings:
+    $create = /(CreateObject|ActiveXObject)\s*\(\s*["'](WScript\.Shell|Shell\.Application)/ ascii wide nocase
+    $fetch = /(CreateObject|ActiveXObject)\s*\(\s*["'](MSXML2\.(Server)?XMLHTTP|Microsoft\.XMLHTTP|WinHttp\.WinHttpRequest)/ ascii wide nocase
+    $stream = /(CreateObject|ActiveXObject)\s*\(\s*["']ADODB\.Stream/ ascii wide nocase
+    $save = /\.SaveToFile\b/ ascii wide nocase
+    $run = /\.(Run|Exec|ShellExecute)[ (]/ ascii wide nocase
+  condition:
+    all of them and filesize < 4MB
+}
+
+rule Python_Decodes_And_Runs {
+  meta:
+    description = "A Python source that runs code which it decodes from a text of its own"
+    why = "Encoded data is common and so is exec; running an embedded encoded program in one call hides that program from its reader."
+    reference = "https://attack.mitre.org/techniques/T1027/013/; https://attack.mitre.org/techniques/T1059/006/"
+    kind = "suspicious"
+    signature = "Suspicious.Python.DecodesAndRuns"
+  strings:
+    $base64 = /\b(exec|eval)\s*\([^\r\n#"]*b(64|32|85)decode\s*\(\s*[bru]{0,2}['"]{1,3}[A-Za-z0-9+\/=_-]{24}/
+    $imported = /\b(exec|eval)\s*\([^\r\n#]*__import__\s*\(\s*['"](base64|zlib|marshal|codecs)['"][^\r\n]*['"][A-Za-z0-9+\/=_\\-]{24}/
+  condition:
+    any of them
+}
