@@ -90,17 +90,19 @@ impl Clamd {
         let connected = Connection::open(address, self.patience.connect, |accepted: Instant| accepted + answer);
         let mut connection = connected.map_err(|error| format!("clamd at {address} cannot be reached: {error}"))?;
         let sent = send(&mut connection);
-        // clamd answers and closes in the middle of a stream that is over its limit, so that a failed write may have an answer.
-        match (connection.read_reply(), sent) {
-            (Ok(reply), Ok(Sent::Whole | Sent::Interrupted)) => Ok(reply),
-            (Ok(reply), Err(_)) if is_refusal(&reply) => Ok(reply),
-            (_, Err(error)) => Err(format!("clamd at {address} did not take the object: {error}")),
-            (Err(error), Ok(Sent::Whole | Sent::Interrupted)) => Err(format!("clamd at {address} gave no answer: {error}")),
+        let reply = connection.read_reply();
+        match (sent, reply) {
+            (Ok(Sent::Whole), Ok(reply)) => Ok(reply),
+            // clamd answers and closes in the middle of a stream that is over its limit, so that a failed write may have an answer.
+            (Ok(Sent::Interrupted) | Err(_), Ok(reply)) if is_refusal(&reply) => Ok(reply),
+            (Ok(Sent::Interrupted), Ok(reply)) => Err(format!("clamd at {address} answered {reply:?} before it had the object")),
+            (Ok(Sent::Whole | Sent::Interrupted), Err(error)) => Err(format!("clamd at {address} gave no answer: {error}")),
+            (Err(error), _) => Err(format!("clamd at {address} did not take the object: {error}")),
         }
     }
 }
 
-/// An answer that needs no whole object to be true.
+/// An answer that may come before clamd has the whole object.
 fn is_refusal(reply: &str) -> bool {
     reply.ends_with(" ERROR")
 }

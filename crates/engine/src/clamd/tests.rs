@@ -130,11 +130,14 @@ fn it_answers_without_end() {
 
 #[test]
 fn an_ok_before_the_object_was_sent_is_not_believed() {
-    let hasty = FakeDaemon::start(|mut caller| caller.write_all(b"stream: OK\0").unwrap());
-    match hasty.clamd.scan(&vec![0; 16 << 20]) {
-        Answer::Unavailable(_) => {}
-        other => panic!("{other:?}"),
-    }
+    let object = vec![0; 16 << 20];
+    let closing = FakeDaemon::start(|mut caller| caller.write_all(b"stream: OK\0").unwrap());
+    reason(closing.clamd.scan(&object));
+    let reading = FakeDaemon::start(|mut caller| {
+        caller.write_all(b"stream: OK\0").unwrap();
+        while caller.read(&mut [0; 4096]).is_ok_and(|read| read > 0) {}
+    });
+    reason(reading.clamd.scan(&object));
 }
 
 #[test]
