@@ -19,7 +19,7 @@ use filesafety_model::{EngineName, Report, ScanTypes};
 use sha2::{Digest, Sha256};
 
 pub use budget::{Grant, Limits, Memory, Unlimited};
-pub use clamd::{ClamdAddress, ClamdConfig, Oversize};
+pub use clamd::{ClamdAddress, ClamdAddressError, ClamdConfig, Oversize};
 pub use filetype::media_type;
 
 use clamd::Clamd;
