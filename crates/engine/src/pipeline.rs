@@ -1,1 +1,371 @@
+//! The way of one file through the engines: scan its bytes, judge it if it is a picture, open it if it is a container, and the same
+//! again for every object that comes out.
 
+use std::io::{self, Read};
+
+use filesafety_model::{Coverage, Detection, EngineName, EngineOutcome, EngineReport, PictureReport, Pictures, Reason, Report, Unexamined};
+
+use crate::{
+    ConfiguredClamd, Engine, Grant, Input, Memory, MemoryShort, Oversize,
+    budget::{Budget, Limit, Stopped},
+    clamd::Answer,
+    filetype::{FileType, Format, identify},
+    nsfw::{self, PictureLimits},
+    search,
+    unpack::{self, Decoded, Ended, Sink, Stop},
+    yara::{Hit, Scanner},
+};
+
+/// Scans one file with everything inside it.
+pub(crate) fn scan(engine: &Engine, scanner: &mut Scanner<'_>, input: &Input<'_>, memory: &dyn Memory) -> Result<Report, MemoryShort> {
+    let mut walk = Walk {
+        engine,
+        scanner,
+        budget: Budget::new(&engine.limits, input.content.len() as u64, memory),
+        virus: input.types.virus().then(Findings::default),
+        pictures: input.types.nsfw().then(Pictures::default),
+        coverage: Coverage::default(),
+        path: String::new(),
+        depth: 0,
+        shut: Shut::Open,
+        scratch: vec![0; STEP],
+    };
+    let stopped = walk.examine(input.content, input.name).err().map(|Stop| walk.budget.stopped());
+    match stopped {
+        Some(Some(Stopped::MemoryShort)) => return Err(MemoryShort),
+        Some(Some(Stopped::Limit(limit))) => walk.limit(limit),
+        // No one else makes a `Stop`; should one appear, the file was not examined to its end.
+        Some(None) => walk.limit(Limit::Time),
+        None => {}
+    }
+    Ok(walk.report())
+}
+
+/// So much is decoded between two looks at the budget.
+const STEP: usize = 64 << 10;
+
+/// Below this a growing object doubles its room, above it grows by a quarter.
+const DOUBLES_BELOW: usize = 16 << 20;
+
+/// Of an object that passed a limit while it was decoded, so much of its start is still scanned.
+const SCANNED_OF_REFUSED: usize = 32 << 20;
+
+/// Names are cut to as many characters, as everywhere in the service.
+const MAX_NAME: usize = 255;
+
+/// More of one engine are not kept; the verdict shows twenty.
+const MAX_DETECTIONS: usize = 100;
+
+struct Walk<'a, 'r> {
+    engine: &'a Engine,
+    scanner: &'a mut Scanner<'r>,
+    budget: Budget<'a>,
+    virus: Option<Findings>,
+    pictures: Option<Pictures>,
+    coverage: Coverage,
+    /// Of the object that is examined; where the scan stopped, once it has.
+    path: String,
+    /// How many containers enclose it.
+    depth: u32,
+    shut: Shut,
+    /// Where decoders write; taken while one is at work.
+    scratch: Vec<u8>,
+}
+
+/// Whether children are examined: not at the depth limit, where it is only told whether there are any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shut {
+    Open,
+    Shut,
+    /// And a child was there.
+    Refused,
+}
+
+/// What the detectors found.
+#[derive(Default)]
+struct Findings {
+    yara: Vec<Detection>,
+    hashes: Vec<Detection>,
+    clamd: Vec<Detection>,
+    /// Why clamd gives no answers, once it has failed to.
+    clamd_silence: Option<String>,
+}
+
+impl Walk<'_, '_> {
+    /// Examines an object whose path is set: its bytes, then what is inside.
+    fn examine(&mut self, content: &[u8], name: Option<&str>) -> Result<(), Stop> {
+        self.budget.object()?;
+        self.coverage.objects += 1;
+        self.coverage.bytes = self.coverage.bytes.saturating_add(content.len() as u64);
+        self.detect(content)?;
+        self.judge_picture(content)?;
+        self.open(content, name)
+    }
+
+    fn detect(&mut self, content: &[u8]) -> Result<(), Stop> {
+        let Some(findings) = self.virus.as_mut() else { return Ok(()) };
+        let hashes = self.engine.hashes.lookup(content);
+        keep(&mut findings.hashes, hashes, EngineName::Hashes, &self.path);
+        match self.scanner.scan(content, self.budget.time_left()) {
+            Ok(hits) => keep(&mut findings.yara, hits, EngineName::YaraX, &self.path),
+            Err(_) => self.limit(Limit::Matches),
+        }
+        self.ask_clamd(content);
+        self.budget.check_time()
+    }
+
+    fn ask_clamd(&mut self, content: &[u8]) {
+        let (Some(findings), Some(ConfiguredClamd { daemon, oversize })) = (self.virus.as_mut(), &self.engine.clamd) else { return };
+        if findings.clamd_silence.is_some() {
+            return;
+        }
+        match daemon.scan(content) {
+            Answer::Clean => {}
+            Answer::Found(signature) => {
+                let hit = Hit { signature, kind: filesafety_model::Kind::Malware };
+                keep(&mut findings.clamd, vec![hit], EngineName::Clamd, &self.path);
+            }
+            Answer::TooLarge => match oversize {
+                Oversize::Note => self.coverage.add_note(&self.path, "too large for clamd"),
+                Oversize::Unexamined => self.coverage.add_unexamined(Unexamined::new(&self.path, Reason::Limit, "Clamd")),
+            },
+            Answer::Unavailable(message) => findings.clamd_silence = Some(message),
+        }
+    }
+
+    fn judge_picture(&mut self, content: &[u8]) -> Result<(), Stop> {
+        let Some(pictures) = self.pictures.as_mut().filter(|_| nsfw::is_picture(content)) else { return Ok(()) };
+        let limits = PictureLimits { bytes: self.engine.limits.picture_bytes, pixels: self.engine.limits.picture_pixels };
+        let time_left = self.budget.time_left();
+        let (budget, mut held, mut short) = (&mut self.budget, 0u64, false);
+        let mut reserve = |bytes: u64| match budget.try_hold(bytes) {
+            Grant::Granted => {
+                held = held.saturating_add(bytes);
+                true
+            }
+            Grant::Short => {
+                short = true;
+                false
+            }
+            Grant::Beyond => false,
+        };
+        let outcome = self.engine.classifier.judge(content, &limits, time_left, &mut reserve);
+        self.budget.release(held);
+        if short {
+            return Err(Stop);
+        }
+        pictures.add(PictureReport { path: self.path.clone(), outcome });
+        self.budget.check_time()
+    }
+
+    fn open(&mut self, content: &[u8], name: Option<&str>) -> Result<(), Stop> {
+        let file_type = identify(content);
+        let at_limit = self.depth >= self.engine.limits.depth;
+        self.shut = if at_limit { Shut::Shut } else { Shut::Open };
+        match file_type {
+            FileType::Container(_) if at_limit => self.shut = Shut::Refused,
+            FileType::Container(format) => {
+                unpack::open(format, content, name, self)?;
+                match format {
+                    // Readers of these look beyond the format's own bytes, and so does the search.
+                    Format::Pdf => search::embedded(content, self)?,
+                    // What follows the end was examined as an object.
+                    Format::Zip | Format::Gzip | Format::Bzip2 | Format::Xz | Format::Zstd | Format::Tar => {}
+                }
+            }
+            FileType::Unsupported(detail) => {
+                self.coverage.add_unexamined(Unexamined::new(&self.path, Reason::Unsupported, detail));
+                search::embedded(content, self)?;
+            }
+            FileType::Leaf => search::embedded(content, self)?,
+        }
+        if self.shut == Shut::Refused {
+            self.limit(Limit::Depth);
+        }
+        self.shut = Shut::Open;
+        Ok(())
+    }
+
+    /// Examines one child of the object that is open.
+    fn descend(&mut self, name: &str, content: &[u8]) -> Result<(), Stop> {
+        let parent = self.path.len();
+        if parent > 0 {
+            self.path.push('/');
+        }
+        let shown = shown(name);
+        self.path.push_str(&shown);
+        self.depth += 1;
+        // Where it stops, the path stays: it tells where.
+        self.examine(content, Some(&shown))?;
+        self.depth -= 1;
+        self.path.truncate(parent);
+        Ok(())
+    }
+
+    /// Whether the child that is offered is not to be examined.
+    fn refuses(&mut self) -> bool {
+        if self.shut == Shut::Shut {
+            self.shut = Shut::Refused;
+        }
+        self.shut == Shut::Refused
+    }
+
+    /// Decodes into memory, step by step under the budget. What was decoded stands in `buffer` also when it stops.
+    fn decode(&mut self, content: &mut dyn Read, buffer: &mut Vec<u8>, held: &mut u64) -> Result<Decoded, Stop> {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        let mut crc = crc32fast::Hasher::new();
+        let result = loop {
+            match content.read(&mut scratch) {
+                Ok(0) => break Ok(Ended::AtEnd),
+                Ok(count) => {
+                    let step = scratch.get(..count).unwrap_or_default();
+                    crc.update(step);
+                    if let Err(stop) = self.append(step, buffer, held) {
+                        break Err(stop);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => break Ok(Ended::InError),
+            }
+        };
+        self.scratch = scratch;
+        Ok(Decoded { ended: result?, bytes: buffer.len() as u64, crc32: crc.finalize() })
+    }
+
+    fn append(&mut self, step: &[u8], buffer: &mut Vec<u8>, held: &mut u64) -> Result<(), Stop> {
+        self.budget.unpack(step.len() as u64)?;
+        let needed = buffer.len() + step.len();
+        if needed > buffer.capacity() {
+            let room = buffer.capacity() + if buffer.capacity() < DOUBLES_BELOW { buffer.capacity() } else { buffer.capacity() / 4 };
+            let more = room.max(needed) - buffer.len();
+            let grown = (room.max(needed) - buffer.capacity()) as u64;
+            self.budget.hold(grown)?;
+            *held += grown;
+            if buffer.try_reserve_exact(more).is_err() {
+                return Err(self.budget.stop(Limit::Memory));
+            }
+        }
+        buffer.extend_from_slice(step);
+        Ok(())
+    }
+
+    /// Scans the start of what was decoded before a bound on size was passed: a name is worth more than a limit.
+    fn scan_refused(&mut self, name: &str, buffer: &[u8]) {
+        match self.budget.stopped() {
+            Some(Stopped::Limit(Limit::Bytes | Limit::Ratio)) => {}
+            Some(Stopped::Limit(Limit::Depth | Limit::Objects | Limit::Time | Limit::Memory | Limit::Matches) | Stopped::MemoryShort)
+            | None => return,
+        }
+        self.path.push_str(if self.path.is_empty() { "" } else { "/" });
+        self.path.push_str(&shown(name));
+        // The scan has stopped already; that it could stop again changes nothing.
+        let _: Result<(), Stop> = self.detect(buffer.get(..SCANNED_OF_REFUSED).unwrap_or(buffer));
+    }
+
+    fn limit(&mut self, limit: Limit) {
+        self.coverage.add_unexamined(Unexamined::new(&self.path, Reason::Limit, limit.detail()));
+    }
+
+    fn report(self) -> Report {
+        let report = |engine, detections| EngineReport { engine, outcome: EngineOutcome::Examined, detections };
+        let mut engines = Vec::new();
+        if let Some(findings) = self.virus {
+            engines.push(report(EngineName::YaraX, findings.yara));
+            engines.push(report(EngineName::Hashes, findings.hashes));
+            if self.engine.clamd.is_some() {
+                let outcome = findings.clamd_silence.map_or(EngineOutcome::Examined, |message| EngineOutcome::Unavailable { message });
+                engines.push(EngineReport { outcome, ..report(EngineName::Clamd, findings.clamd) });
+            }
+        }
+        Report { engines, coverage: self.coverage, pictures: self.pictures }
+    }
+}
+
+impl Sink for Walk<'_, '_> {
+    fn child(&mut self, name: &str, content: &mut dyn Read) -> Result<Decoded, Stop> {
+        if self.refuses() {
+            return Ok(NOTHING);
+        }
+        let (mut buffer, mut held) = (Vec::new(), 0);
+        let decoded = self.decode(content, &mut buffer, &mut held).inspect_err(|_| self.scan_refused(name, &buffer))?;
+        self.descend(name, &buffer)?;
+        drop(buffer);
+        self.budget.release(held);
+        Ok(decoded)
+    }
+
+    fn part(&mut self, name: &str, content: &[u8]) -> Result<Decoded, Stop> {
+        if self.refuses() {
+            return Ok(NOTHING);
+        }
+        self.budget.unpack(content.len() as u64).inspect_err(|_| self.scan_refused(name, content))?;
+        self.descend(name, content)?;
+        Ok(Decoded { bytes: content.len() as u64, crc32: crc32fast::hash(content), ended: Ended::AtEnd })
+    }
+
+    fn unexamined(&mut self, reason: Reason, detail: &str) {
+        if self.shut == Shut::Open {
+            self.coverage.add_unexamined(Unexamined::new(&self.path, reason, detail));
+        }
+    }
+
+    fn member_unexamined(&mut self, name: &str, reason: Reason, detail: &str) {
+        if self.shut == Shut::Open {
+            let path = if self.path.is_empty() { shown(name) } else { format!("{}/{}", self.path, shown(name)) };
+            self.coverage.add_unexamined(Unexamined::new(path, reason, detail));
+        }
+    }
+
+    fn note(&mut self, note: &str) {
+        if self.shut == Shut::Open {
+            self.coverage.add_note(&self.path, note);
+        }
+    }
+
+    fn tick(&mut self) -> Result<(), Stop> {
+        self.budget.entry()
+    }
+
+    fn hold(&mut self, bytes: u64) -> Result<(), Stop> {
+        self.budget.hold(bytes)
+    }
+
+    fn release(&mut self, bytes: u64) {
+        self.budget.release(bytes);
+    }
+}
+
+/// What a child is that was refused.
+const NOTHING: Decoded = Decoded { bytes: 0, crc32: 0, ended: Ended::AtEnd };
+
+fn keep(kept: &mut Vec<Detection>, hits: Vec<Hit>, engine: EngineName, path: &str) {
+    for Hit { signature, kind } in hits {
+        let detection = Detection { signature, engine, kind, path: path.to_owned() };
+        if kept.contains(&detection) {
+            continue;
+        }
+        if kept.len() < MAX_DETECTIONS {
+            kept.push(detection);
+        } else if let Some(milder) = kept.iter_mut().find(|known| known.kind > kind) {
+            // The list is full: the worst stay.
+            *milder = detection;
+        }
+    }
+}
+
+/// A foreign name as it may stand in a report: no control or direction characters, and not endless.
+fn shown(name: &str) -> String {
+    let mut shown = String::new();
+    for character in name.chars().take(MAX_NAME) {
+        let steers = matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+        if character.is_control() || steers {
+            shown.extend(character.escape_unicode());
+        } else {
+            shown.push(character);
+        }
+    }
+    shown.chars().take(MAX_NAME).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,30 @@
 //! Opening containers: one module per format, every byte through the budget.
 
-pub(crate) mod pdf;
+mod bzip2;
+mod codec;
+#[cfg(test)]
+pub(crate) mod fixtures;
+mod gzip;
+mod pdf;
+mod streams;
+mod tar;
+#[cfg(test)]
+mod tests;
+mod xz;
+mod zip;
+mod zstd;
 
 use std::io::Read;
 
 use filesafety_model::Reason;
+
+use crate::filetype::Format;
+
+pub(crate) use bzip2::starts as bzip2_starts;
+pub(crate) use streams::{Codec, Start, walk as walk_streams};
+pub(crate) use tar::starts as tar_starts;
+pub(crate) use zip::open_embedded as open_embedded_zip;
+pub(crate) use zstd::starts_after_skippable as zstd_after_skippable;
 
 /// The scan cannot go on: the budget is used up or memory is short. The pipeline knows which; an opener only passes it on with `?`.
 #[derive(Debug)]
@@ -34,6 +54,11 @@ pub(crate) trait Sink {
     /// What was decoded before an error is examined as well.
     fn child(&mut self, name: &str, content: &mut dyn Read) -> Result<Decoded, Stop>;
 
+    /// As [`Sink::child`], for bytes that stand in the container as they are, so that no copy is needed.
+    fn part(&mut self, name: &str, mut content: &[u8]) -> Result<Decoded, Stop> {
+        self.child(name, &mut content)
+    }
+
     /// A part of this container stays unseen; `detail` ends the signature: `Zip` in `Heuristics.Broken.Zip`.
     fn unexamined(&mut self, reason: Reason, detail: &str);
 
@@ -45,4 +70,59 @@ pub(crate) trait Sink {
 
     /// To be called now and then in long walks that decode nothing: time and the count of entries.
     fn tick(&mut self) -> Result<(), Stop>;
+
+    /// Decoders that keep a large window ask for it here, and give it back by [`Sink::release`]. A sink that counts no memory grants it.
+    fn hold(&mut self, _bytes: u64) -> Result<(), Stop> {
+        Ok(())
+    }
+
+    fn release(&mut self, _bytes: u64) {}
+
+    /// Decodes to nothing, to learn whether and to what it decodes.
+    fn probe(&mut self, content: &mut dyn Read) -> Result<Decoded, Stop> {
+        let mut buffer = vec![0; PROBE_BYTES];
+        let mut crc = crc32fast::Hasher::new();
+        let mut bytes = 0u64;
+        let ended = loop {
+            self.tick()?;
+            match content.read(&mut buffer) {
+                Ok(0) => break Ended::AtEnd,
+                Ok(count) => {
+                    crc.update(buffer.get(..count).unwrap_or_default());
+                    bytes = bytes.saturating_add(count as u64);
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(_) => break Ended::InError,
+            }
+        };
+        Ok(Decoded { bytes, crc32: crc.finalize(), ended })
+    }
+}
+
+const PROBE_BYTES: usize = 64 << 10;
+
+/// Opens a container whose type its first bytes tell. `name` is what the container itself is called, if anything.
+pub(crate) fn open(format: Format, content: &[u8], name: Option<&str>, sink: &mut dyn Sink) -> Result<(), Stop> {
+    match format {
+        Format::Zip => zip::open(content, sink),
+        Format::Gzip => streams::open(&Codec::GZIP, content, name, sink),
+        Format::Bzip2 => streams::open(&Codec::BZIP2, content, name, sink),
+        Format::Xz => streams::open(&Codec::XZ, content, name, sink),
+        Format::Zstd => streams::open(&Codec::ZSTD, content, name, sink),
+        Format::Tar => tar::open(content, sink),
+        Format::Pdf => pdf::open(content, sink),
+    }
+}
+
+/// The little-endian number at `at`, if all of it is there.
+pub(crate) fn u16_at(content: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_le_bytes(*content.get(at..)?.first_chunk()?))
+}
+
+pub(crate) fn u32_at(content: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(*content.get(at..)?.first_chunk()?))
+}
+
+pub(crate) fn u64_at(content: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(*content.get(at..)?.first_chunk()?))
 }

@@ -1,0 +1,196 @@
+use std::{cell::Cell, time::Duration};
+
+use filesafety_model::{Report, ScanTypes};
+
+use super::*;
+use crate::{
+    Config, Limits, Unlimited,
+    unpack::fixtures::{Member, bzip2, eicar, finish_zip, gzip, gzip_named, noise, tar, xz, zip, zstd},
+};
+
+fn engine(limits: Limits) -> Engine {
+    Engine::load(Config { limits, ..Config::default() }).unwrap()
+}
+
+fn scanned_under(limits: Limits, content: &[u8]) -> Report {
+    let engine = engine(limits);
+    let input = Input { content, name: Some("upload.gz"), types: ScanTypes::VIRUS };
+    engine.worker().scan(&input, &Unlimited).unwrap()
+}
+
+fn scanned(content: &[u8]) -> Report {
+    scanned_under(Limits::default(), content)
+}
+
+fn found(report: &Report) -> Vec<(&str, &str)> {
+    let detections = report.engines.iter().flat_map(|engine| &engine.detections);
+    detections.map(|detection| (detection.signature.as_str(), detection.path.as_str())).collect()
+}
+
+fn hidden(report: &Report) -> Vec<&str> {
+    report.coverage.unexamined.iter().map(|part| part.signature.as_str()).collect()
+}
+
+/// A file inside so many zips.
+fn nested(levels: usize, content: &[u8]) -> Vec<u8> {
+    (0..levels).fold(content.to_vec(), |inner, _| zip(&[Member::deflated("in", &inner)]))
+}
+
+/// A zip of `entries` that all inflate from overlapping data: each local header quotes the next one.
+fn many_of_one(entries: usize, size: usize) -> Vec<u8> {
+    let members: Vec<_> = (0..entries).map(|index| Member::deflated(&format!("{index}"), &vec![0; size])).collect();
+    zip(&members)
+}
+
+#[test]
+fn an_empty_file_is_one_object_and_complete() {
+    let report = scanned(b"");
+    assert_eq!((report.coverage.objects, report.coverage.bytes), (1, 0));
+    assert!(found(&report).is_empty() && hidden(&report).is_empty());
+    assert_eq!(report.engines.len(), 2);
+    assert_eq!(report.pictures, None);
+}
+
+#[test]
+fn paths_tell_the_way_through_any_nesting() {
+    let inner = zip(&[Member::deflated("dir/eicar.com", &eicar())]);
+    let archive = gzip_named("b.tar", &tar(&[("a.zip", &inner)]));
+    let report = scanned(&archive);
+    assert_eq!(found(&report), [("EICAR-Test-File", "b.tar/a.zip/dir/eicar.com")]);
+    assert_eq!(report.coverage.objects, 4);
+    assert!(hidden(&report).is_empty());
+    let report = scanned(&gzip(&zstd(&xz(&bzip2(&eicar())))));
+    assert_eq!(found(&report).len(), 1);
+    assert!(found(&report)[0].1.starts_with("upload/"));
+}
+
+#[test]
+fn names_are_shown_without_control_characters_and_cut() {
+    let archive = zip(&[Member::stored("../\0\u{202e}\n", &eicar()), Member::stored(&"n".repeat(5_000), &[&eicar()[..], b" "].concat())]);
+    let report = scanned(&archive);
+    let paths: Vec<_> = found(&report).into_iter().map(|(_, path)| path).filter(|path| !path.is_empty()).collect();
+    assert_eq!(paths, ["../\\u{0}\\u{202e}\\u{a}", &"n".repeat(255)]);
+}
+
+#[test]
+fn twenty_levels_are_opened_and_twenty_five_are_a_limit() {
+    let report = scanned(&nested(20, &eicar()));
+    assert_eq!(found(&report).len(), 1);
+    assert!(hidden(&report).is_empty());
+    let report = scanned(&nested(25, &eicar()));
+    assert_eq!(hidden(&report), ["Heuristics.Limits.Depth"]);
+    // What is no container by its type, but holds one, is a limit at that depth as well.
+    let limits = Limits { depth: 1, ..Limits::default() };
+    let shell = [b"#!/bin/sh\n".to_vec(), gzip(b"payload")].concat();
+    let report = scanned_under(limits, &zip(&[Member::stored("run", &shell)]));
+    assert_eq!(hidden(&report), ["Heuristics.Limits.Depth"]);
+    assert!(hidden(&scanned_under(limits, &zip(&[Member::stored("run", &noise(1_000))]))).is_empty());
+}
+
+#[test]
+fn a_bomb_is_a_limit_and_what_was_found_stays() {
+    let limits = Limits { ratio_exempt_bytes: 1 << 20, unpacked_bytes: 4 << 20, ..Limits::default() };
+    let bomb = gzip(&vec![0; 3 << 20]);
+    let report = scanned_under(limits, &zip(&[Member::stored("eicar.com", &eicar()), Member::stored("bomb.gz", &bomb)]));
+    assert_eq!(hidden(&report), ["Heuristics.Limits.Ratio"]);
+    assert!(found(&report).contains(&("EICAR-Test-File", "eicar.com")));
+    assert_eq!(hidden(&scanned_under(limits, &many_of_one(8, 1 << 20))), ["Heuristics.Limits.Ratio"]);
+    let limits = Limits { ratio: 1 << 20, ..limits };
+    assert_eq!(hidden(&scanned_under(limits, &many_of_one(8, 1 << 20))), ["Heuristics.Limits.Bytes"]);
+    // What stands at the start of the object that was too much is still named.
+    let report = scanned_under(limits, &gzip(&[eicar(), vec![0; 5 << 20]].concat()));
+    assert_eq!(hidden(&report), ["Heuristics.Limits.Bytes"]);
+    assert_eq!(found(&report), [("EICAR-Test-File", "upload")]);
+}
+
+#[test]
+fn overlapping_entries_end_in_a_limit() {
+    let limits = Limits { ratio_exempt_bytes: 1 << 20, ..Limits::default() };
+    // Many entries of one deflate stream, each said to be of another size, so that none is known already.
+    let kernel = Member::deflated("a", &vec![0; 1 << 20]);
+    let entries: Vec<_> = (0..2_000u32).map(|index| Member { unpacked: index, packed: kernel.packed.clone(), ..kernel.clone() }).collect();
+    let mut padded = kernel.local_record();
+    padded.extend(vec![0; 3_000]);
+    let entries: Vec<_> = entries
+        .into_iter()
+        .enumerate()
+        .map(|(index, mut member)| {
+            member.packed.resize(member.packed.len() + index, 0);
+            member
+        })
+        .collect();
+    let listed: Vec<_> = entries.iter().map(|member| (member, 0)).collect();
+    let report = scanned_under(limits, &finish_zip(padded, &listed));
+    assert!(hidden(&report).contains(&"Heuristics.Limits.Ratio"), "{:?}", hidden(&report));
+}
+
+#[test]
+fn too_many_objects_are_a_limit() {
+    let limits = Limits { objects: 50, ..Limits::default() };
+    let members: Vec<_> = (0..100).map(|index| Member::stored(&format!("{index}"), b"x")).collect();
+    let report = scanned_under(limits, &zip(&members));
+    assert_eq!(hidden(&report), ["Heuristics.Limits.Objects"]);
+    assert_eq!(report.coverage.objects, 50);
+    // Directories hold nothing, and are no way to make a walk endless.
+    let members: Vec<_> = (0..1_000).map(|index| Member::stored(&format!("{index}/"), b"")).collect();
+    assert_eq!(hidden(&scanned_under(limits, &zip(&members))), ["Heuristics.Limits.Objects"]);
+}
+
+#[test]
+fn no_time_is_a_limit() {
+    let report = scanned_under(Limits { cpu: Duration::ZERO, ..Limits::default() }, &zip(&[Member::stored("a", b"x")]));
+    assert_eq!(hidden(&report), ["Heuristics.Limits.Time"]);
+}
+
+/// Grants so many bytes, then answers otherwise.
+struct Bounded {
+    left: Cell<u64>,
+    then: Grant,
+}
+
+impl Memory for Bounded {
+    fn grow(&self, bytes: u64) -> Grant {
+        let Some(left) = self.left.get().checked_sub(bytes) else { return self.then };
+        self.left.set(left);
+        Grant::Granted
+    }
+
+    fn shrink(&self, bytes: u64) {
+        self.left.set(self.left.get() + bytes);
+    }
+}
+
+#[test]
+fn memory_is_asked_for_and_given_back() {
+    let engine = engine(Limits::default());
+    let archive = gzip(&gzip(&vec![0; 60 << 20]));
+    let input = Input { content: &archive, name: None, types: ScanTypes::VIRUS };
+    for (granted, then) in [(1 << 20, Grant::Short), (1 << 20, Grant::Beyond), (1 << 30, Grant::Beyond)] {
+        let memory = Bounded { left: Cell::new(granted), then };
+        let result = engine.worker().scan(&input, &memory);
+        assert_eq!(memory.left.get(), granted);
+        match (granted, then) {
+            (0x10_0000, Grant::Short) => assert_eq!(result, Err(MemoryShort)),
+            (0x10_0000, _) => assert_eq!(hidden(&result.unwrap()), ["Heuristics.Limits.Memory"]),
+            _ => assert!(hidden(&result.unwrap()).is_empty()),
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_opened_is_unexamined_and_its_bytes_are_scanned() {
+    let seven_zip = [b"7z\xbc\xaf\x27\x1c\0\x04".to_vec(), eicar()].concat();
+    let report = scanned(&seven_zip);
+    assert_eq!(hidden(&report), ["Heuristics.Unsupported.SevenZip"]);
+    assert_eq!(found(&report), [("EICAR-Test-File", "")]);
+    let report = scanned(&zip(&[Member::stored("a", &noise(20)).encrypted(), Member::stored("mail", b"From: a\r\nTo: b\r\n\r\nhello")]));
+    assert!(hidden(&report).contains(&"Heuristics.Unsupported.Mail"));
+}
+
+#[test]
+fn the_fingerprint_follows_the_limits() {
+    let one = engine(Limits::default()).fingerprint();
+    assert_eq!(one.len(), 64);
+    assert_eq!(one, engine(Limits::default()).fingerprint());
+    assert_ne!(one, engine(Limits { depth: 3, ..Limits::default() }).fingerprint());
+}
