@@ -68,3 +68,63 @@ pub(crate) fn webhook_test(account: AccountId, now: Timestamp) -> String {
 fn to_json(body: &impl Serialize) -> String {
     serde_json::to_string(body).expect("maps with text keys and finite numbers always serialise")
 }
+
+#[cfg(test)]
+mod tests {
+    use filesafety::Event;
+    use filesafety_model::{Coverage, Detection, EngineName, FailureCode, Kind, Primary, Reason, Verdict, VirusFinding};
+
+    use super::*;
+
+    fn announced(judgement: &Judgement, metadata: Option<&str>) -> String {
+        let at = Timestamp::from_millis(1_790_000_000_000);
+        let digest = Sha256::new([7; 32]);
+        let finished = Finished { scan: ScanId::new(at, [0; 10]), judgement, digest: Some(&digest), metadata, at };
+        scan_complete(EventId::new(at, [0; 10]), &finished).body
+    }
+
+    fn infected(detections: usize, text: &str) -> Judgement {
+        let detection = Detection { signature: text.into(), engine: EngineName::YaraX, kind: Kind::Malware, path: text.into() };
+        let primary = Primary { kind: Kind::Malware, engine: EngineName::YaraX, signature: text.into(), path: text.into(), reason: None };
+        Judgement {
+            verdict: Verdict::Infected,
+            virus: Some(VirusFinding { primary: Some(primary), detections: vec![detection; detections] }),
+            nsfw: None,
+            coverage: Coverage::default(),
+            failure: None,
+        }
+    }
+
+    #[test]
+    fn what_is_sent_is_what_the_sdk_reads() {
+        let unexamined = Primary { kind: Kind::Unexamined, engine: EngineName::FileSafety, signature: "Heuristics.Encrypted.Zip".into(), path: String::new(), reason: Some(Reason::Encrypted) };
+        let judgements = [
+            infected(3, "EICAR-Test-File"),
+            Judgement { virus: Some(VirusFinding { primary: Some(unexamined), detections: Vec::new() }), ..infected(0, "") },
+            Judgement { verdict: Verdict::Clean, virus: Some(VirusFinding { primary: None, detections: Vec::new() }), ..infected(0, "") },
+            Judgement::failed(FailureCode::FetchFailed, "No answer."),
+        ];
+        for judgement in judgements {
+            let body = announced(&judgement, Some(r#"{"z":18446744073709551615}"#));
+            let event = Event::parse(body.as_bytes()).unwrap();
+            let Event::ScanComplete(read) = event else { panic!("{body}") };
+            // Read and written again it is the same value: neither side has a field that the other lacks.
+            let again: serde_json::Value = serde_json::to_value(&read).unwrap();
+            let sent: serde_json::Value = serde_json::from_str(&body).unwrap();
+            assert_eq!(again, sent);
+        }
+    }
+
+    #[test]
+    fn metadata_is_an_object_even_where_none_was_given() {
+        assert!(announced(&infected(1, "X"), None).contains("\"metadata\":{}"));
+        assert!(announced(&infected(1, "X"), Some("{\"b\":1,\"a\":1.10}")).contains("\"metadata\":{\"b\":1,\"a\":1.10}"));
+    }
+
+    #[test]
+    fn a_body_stays_under_64_kib_whatever_the_file_holds() {
+        let longest = infected(VirusFinding::MAX_DETECTIONS, &"\u{10FFFF}".repeat(5000));
+        let metadata = format!("{{\"a\":\"{}\"}}", "x".repeat(4080));
+        assert!(announced(&longest, Some(&metadata)).len() < 64 * 1024);
+    }
+}

@@ -16,6 +16,7 @@ use crate::{
     config::Config,
     egress::{Egress, EgressError, WebhookUrlPolicy},
     listen::Listener,
+    metrics::Metrics,
     state::AppState,
     worker::{
         delivery::Deliverer,
@@ -88,10 +89,10 @@ pub(crate) async fn prepare(config: Config, listener: &Listener) -> Result<(Arc<
     let engine = engine.await.map_err(std::io::Error::other)??;
     let summary = engine.summary();
 
-    let deliveries = Arc::new(Notify::new());
+    let metrics = Arc::new(Metrics::default());
     let gates = Gates::new(store.clone(), config.webhooks.grace);
     let egress = Egress::new(&config)?;
-    let deliverer = Deliverer::new(store.clone(), egress.clone(), config.webhooks.retry.clone(), config.webhooks.timeout, deliveries.clone());
+    let deliverer = Deliverer::new(store.clone(), egress.clone(), config.webhooks.retry.clone(), config.webhooks.timeout, Arc::new(Notify::new()));
     let judge = Judge::new(engine, config.scan_threads, config.scan_memory, config.policy)?;
     let parts = DeskParts {
         store: store.clone(),
@@ -100,7 +101,7 @@ pub(crate) async fn prepare(config: Config, listener: &Listener) -> Result<(Arc<
         egress,
         file_max: config.intake.file,
         fetch_timeout: config.fetch.deadline,
-        deliveries,
+        metrics: metrics.clone(),
     };
     let webhook_urls = WebhookUrlPolicy { allow_http: config.webhooks.allow_http, allow_nets: config.webhooks.allow_nets.clone() };
     let state = AppState {
@@ -113,7 +114,7 @@ pub(crate) async fn prepare(config: Config, listener: &Listener) -> Result<(Arc<
         submissions: Default::default(),
         reads: Default::default(),
         webhook_urls,
-        metrics: Default::default(),
+        metrics,
         idempotency: Default::default(),
         started: std::time::Instant::now(),
         config,

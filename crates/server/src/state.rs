@@ -32,7 +32,7 @@ pub(crate) struct AppState {
     pub(crate) submissions: RateLimiter,
     pub(crate) reads: RateLimiter,
     pub(crate) webhook_urls: WebhookUrlPolicy,
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) idempotency: InFlightKeys,
     pub(crate) started: Instant,
 }

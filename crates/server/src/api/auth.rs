@@ -15,7 +15,7 @@ use super::error::{ApiError, ErrorCode};
 use crate::{clock, config::Rate, state::Shared};
 
 /// An API key begins so.
-pub(crate) const KEY_PREFIX: &str = "fs_live_";
+pub const KEY_PREFIX: &str = "fs_live_";
 /// and goes on with at least so many base64url characters.
 const KEY_RANDOM_MIN: usize = 24;
 const KEY_MAX: usize = 256;

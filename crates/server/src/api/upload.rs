@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 
 use super::{
     error::{ApiError, ErrorBody, ErrorCode},
-    record::{self, ScanView, Underway},
+    record::{ScanView, Underway},
     scan,
     submission::Waiting,
 };

@@ -12,12 +12,12 @@ use std::{
 
 use filesafety_model::{EventId, Judgement, ScanId, Timestamp};
 use filesafety_store::{FileFacts, Lease, Outcome, Store};
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
 use super::{gate::Gates, judge::Judge};
-use crate::{announce, clock, egress::Egress};
+use crate::{announce, clock, egress::Egress, metrics::Metrics};
 
-pub(crate) use express::{Express, ExpressFault};
+pub(crate) use express::ExpressFault;
 
 /// How long a claim holds without being renewed.
 const LEASE: Duration = Duration::from_secs(60);
@@ -31,8 +31,7 @@ pub(crate) struct Desk {
     pub(crate) egress: Egress,
     pub(crate) file_max: u64,
     pub(crate) fetch_timeout: Duration,
-    /// Told when a delivery may be due.
-    pub(crate) deliveries: Arc<Notify>,
+    pub(crate) metrics: Arc<Metrics>,
     /// Scans that run here and have a row, with their leases.
     running: Mutex<HashMap<ScanId, Lease>>,
     waiting: Mutex<HashMap<ScanId, Vec<oneshot::Sender<()>>>>,
@@ -47,12 +46,12 @@ pub(crate) struct DeskParts {
     pub(crate) egress: Egress,
     pub(crate) file_max: u64,
     pub(crate) fetch_timeout: Duration,
-    pub(crate) deliveries: Arc<Notify>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl Desk {
     pub(crate) fn new(parts: DeskParts) -> Arc<Self> {
-        let DeskParts { store, judge, gates, egress, file_max, fetch_timeout, deliveries } = parts;
+        let DeskParts { store, judge, gates, egress, file_max, fetch_timeout, metrics } = parts;
         Arc::new(Self {
             store,
             judge,
@@ -60,7 +59,7 @@ impl Desk {
             egress,
             file_max,
             fetch_timeout,
-            deliveries,
+            metrics,
             running: Mutex::default(),
             waiting: Mutex::default(),
             draining: watch::Sender::new(false),
@@ -118,7 +117,6 @@ impl Desk {
         for sender in self.waiting().remove(&scan).unwrap_or_default() {
             let _ = sender.send(());
         }
-        self.deliveries.notify_one();
     }
 
     fn running(&self) -> MutexGuard<'_, HashMap<ScanId, Lease>> {

@@ -108,9 +108,10 @@ impl Desk {
     pub(crate) async fn record_known(&self, ticket: Ticket, facts: FileFacts, judgement: Judgement, deduplicated: bool) -> Result<Box<ScanRecord>, ExpressFault> {
         let outcome = self.outcome(ticket.id(), Some(facts), None, judgement, ticket.metadata(), ticket.has_webhook());
         let record = ticket.finished(&outcome, deduplicated);
+        let verdict = outcome.judgement.verdict;
         match ticket.record(&self.store, outcome, deduplicated).await? {
             Recorded::Recorded => {
-                self.deliveries.notify_one();
+                self.metrics.count_verdict(verdict, deduplicated);
                 Ok(Box::new(record))
             }
             Recorded::QuotaExceeded(exceeded) => Err(ExpressFault::Quota(exceeded)),

@@ -183,6 +183,9 @@ impl Desk {
                 }
                 result => {
                     self.running().remove(&lease.scan);
+                    if result.is_ok() {
+                        self.metrics.count_verdict(outcome.judgement.verdict, false);
+                    }
                     return result;
                 }
             }
@@ -197,7 +200,12 @@ impl Desk {
                 continue;
             }
             match timeout(RENEW_EVERY, self.store.renew(&leases, clock::now().plus(LEASE))).await {
-                Ok(Ok(lost)) => lost.iter().for_each(|lease| drop(self.running().remove(&lease.scan))),
+                Ok(Ok(lost)) => {
+                    let mut running = self.running();
+                    lost.iter().for_each(|lease| {
+                        running.remove(&lease.scan);
+                    });
+                }
                 Ok(Err(error)) => tracing::warn!(%error, "leases could not be renewed; trying again"),
                 Err(_) => tracing::warn!("the store takes long to renew leases; trying again"),
             }
