@@ -119,14 +119,6 @@ impl Store {
         Ok(())
     }
 
-    /// Puts back what an unclean stop left in `delivering`, a try poorer, due at `now`. How many.
-    /// Call it once, before the first claim, with exclusive access.
-    pub async fn recover_deliveries(&self, now: Timestamp) -> Result<u64> {
-        let recovered = self.write(move |conn| sql::recover(conn, now)).await?;
-        self.signal_deliveries();
-        Ok(recovered)
-    }
-
     /// Makes the first attempt due at `at`, if that is sooner than now planned. Nothing happens to one that began.
     pub async fn bring_forward(&self, delivery: DeliveryId, at: Timestamp) -> Result<()> {
         self.write(move |conn| sql::bring_forward(conn, delivery, at)).await?;

@@ -9,7 +9,7 @@ use crate::{
     Outcome, Result, ScanRecord, Store, StoreError,
     scans::Finish,
     secrets::Purpose,
-    sqlite::{queue as sql, scans},
+    sqlite::{deliveries, queue as sql, scans},
 };
 
 /// A timed claim on a scan. The attempt number fences: what an older attempt writes fails.
@@ -59,6 +59,8 @@ pub struct Recovered {
     pub suspects: u64,
     /// Were claimed and not started: they are pending again.
     pub released: u64,
+    /// Webhooks that were being sent: they come due again, a try poorer.
+    pub deliveries: u64,
 }
 
 /// How much waits.
@@ -141,10 +143,12 @@ impl Store {
         self.end(scan, finish, move |conn| sql::seize(conn, scan)).await
     }
 
-    /// Puts what an unclean stop left in `scanning` back into the queue. Call it once, before the first claim, with exclusive access.
+    /// Puts back what an unclean stop left in `scanning` and `delivering`. Call it once, before the first claim, with exclusive access.
     pub async fn recover(&self) -> Result<Recovered> {
-        let recovered = self.write(|conn| sql::recover(conn, None)).await?;
+        let job = |conn: &Connection| Ok(Recovered { deliveries: deliveries::recover(conn)?, ..sql::recover(conn, None)? });
+        let recovered = self.write(job).await?;
         self.signal_queue();
+        self.signal_deliveries();
         Ok(recovered)
     }
 

@@ -388,10 +388,11 @@ impl Store {
         self.read(move |conn| sql::earlier(conn, account, &key, now)).await
     }
 
-    /// Erases a scan with its bytes, metadata, events and deliveries. [`Conflict::ScanInProgress`](crate::Conflict::ScanInProgress) while it is scanned.
-    pub async fn delete(&self, account: AccountId, scan: ScanId) -> Result<()> {
+    /// Erases a scan with its bytes, metadata, events and deliveries. [`Conflict::ScanInProgress`](crate::Conflict::ScanInProgress) while it is
+    /// scanned: while its lease holds at `now`.
+    pub async fn delete(&self, account: AccountId, scan: ScanId, now: Timestamp) -> Result<()> {
         let blobs = self.blobs().clone();
-        let job = move |conn: &Connection| sql::delete(conn, account, scan);
+        let job = move |conn: &Connection| sql::delete(conn, account, scan, now);
         self.writer().run_then(job, move |deleted, reply| blobs.remove_then_reply(deleted, reply)).await
     }
 

@@ -35,6 +35,9 @@ pub(crate) struct AttemptRow {
     pub(crate) next_at: Option<Timestamp>,
 }
 
+/// A sealed URL and its host.
+pub(crate) type SealedTarget = (Vec<u8>, String);
+
 /// A delivery that is due.
 struct Due {
     id: String,
@@ -126,13 +129,9 @@ fn return_overdue(conn: &Connection, now: Timestamp) -> Result<()> {
     Ok(())
 }
 
-/// All claims of a process that is gone.
-pub(crate) fn recover(conn: &Connection, now: Timestamp) -> Result<u64> {
-    let mut query = conn.prepare_cached("SELECT count(*) FROM deliveries WHERE status = 'delivering'")?;
-    let claimed: i64 = query.query_row([], |row| row.get(0))?;
-    conn.prepare_cached("UPDATE deliveries SET lease_until = ?1 WHERE status = 'delivering'")?.execute([now.as_millis()])?;
-    return_overdue(conn, now)?;
-    Ok(claimed.unsigned_abs())
+/// Ends all claims: their process is gone. The next look for due deliveries brings them back. How many.
+pub(crate) fn recover(conn: &Connection) -> Result<u64> {
+    Ok(conn.prepare_cached("UPDATE deliveries SET lease_until = 0 WHERE status = 'delivering'")?.execute([])? as u64)
 }
 
 pub(crate) fn finish(conn: &Connection, id: DeliveryId, attempt: u32, record: &AttemptRecord, next: Next) -> Result<()> {
@@ -199,8 +198,8 @@ pub(crate) fn next_due(conn: &Connection, now: Timestamp) -> Result<Option<Times
     Ok(query.query_row([now.as_millis()], |row| row.get::<_, Option<i64>>(0))?.map(Timestamp::from_millis))
 }
 
-/// Every attempt of the scan, and where they went: the sealed URL and its host.
-pub(crate) fn attempts(conn: &Connection, account: AccountId, scan: ScanId) -> Result<(Vec<AttemptRow>, Option<(Vec<u8>, String)>)> {
+/// Every attempt of the scan, and where they went.
+pub(crate) fn attempts(conn: &Connection, account: AccountId, scan: ScanId) -> Result<(Vec<AttemptRow>, Option<SealedTarget>)> {
     let mut query = conn.prepare_cached("SELECT webhook_url, webhook_host FROM scans WHERE id = ?1 AND account = ?2")?;
     let target = query.query_row([scan.to_string(), account.to_string()], |row| {
         Ok(row.get::<_, Option<Vec<u8>>>(0)?.zip(row.get::<_, Option<String>>(1)?))

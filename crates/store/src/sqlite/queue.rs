@@ -204,7 +204,7 @@ pub(crate) fn recover(conn: &Connection, now: Option<Timestamp>) -> Result<Recov
         )?
         .execute([end])?;
     }
-    Ok(Recovered { suspects: suspects.unsigned_abs(), released: (all - suspects).unsigned_abs() })
+    Ok(Recovered { suspects: suspects.unsigned_abs(), released: (all - suspects).unsigned_abs(), deliveries: 0 })
 }
 
 /// Where the bytes of a held scan are.

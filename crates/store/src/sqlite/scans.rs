@@ -376,11 +376,12 @@ fn list_query(account: AccountId, filter: &ListFilter, labels: &[Label], limit: 
 }
 
 /// Erases a scan and all that is its. Returns the blob to delete.
-pub(crate) fn delete(conn: &Connection, account: AccountId, scan: ScanId) -> Result<Option<String>> {
-    let mut query = conn.prepare_cached("SELECT state, blob FROM scans WHERE id = ?1 AND account = ?2")?;
-    let mut rows = query.query([scan.to_string(), account.to_string()])?;
+pub(crate) fn delete(conn: &Connection, account: AccountId, scan: ScanId, now: Timestamp) -> Result<Option<String>> {
+    let mut query =
+        conn.prepare_cached("SELECT blob, state = 'scanning' AND lease_until > ?3 AS held FROM scans WHERE id = ?1 AND account = ?2")?;
+    let mut rows = query.query(params![scan.to_string(), account.to_string(), now.as_millis()])?;
     let row = rows.next()?.ok_or(StoreError::NotFound)?;
-    if parsed::<ScanState>(row, "state")? == ScanState::Scanning {
+    if row.get::<_, Option<bool>>("held")? == Some(true) {
         return Err(Conflict::ScanInProgress.into());
     }
     let blob = row.get("blob")?;

@@ -186,7 +186,7 @@ impl Writing {
     /// Keeps the log from growing while there is always something to do.
     fn bound_log(&mut self) {
         let bytes = || fs::metadata(&self.wal).map_or(0, |file| file.len());
-        if self.since_checkpoint < CHECKPOINT_TRANSACTIONS && (self.since_checkpoint % 64 != 0 || bytes() < CHECKPOINT_BYTES) {
+        if self.since_checkpoint < CHECKPOINT_TRANSACTIONS && (!self.since_checkpoint.is_multiple_of(64) || bytes() < CHECKPOINT_BYTES) {
             return;
         }
         self.since_checkpoint = 0;

@@ -49,7 +49,7 @@ async fn a_crash_mid_request_uses_up_a_try_and_loses_nothing() {
     let again = due(&f, at(25)).await.remove(0);
     assert_eq!((again.id, again.event, again.attempt, again.try_number), (lost.id, lost.event, 2, 2));
     assert!(matches!(f.store.finish_attempt(&lost, attempt(200), Next::Delivered).await, Err(StoreError::LeaseLost)));
-    assert_eq!(f.store.recover_deliveries(at(26)).await.unwrap(), 1);
+    assert_eq!(f.store.recover().await.unwrap().deliveries, 1);
     let third = due(&f, at(26)).await.remove(0);
     assert_eq!(third.attempt, 3);
     let log = f.store.deliveries(f.account, id).await.unwrap();
@@ -136,7 +136,7 @@ async fn events_come_in_order_and_tell_of_gaps() {
     let rest = since(Some(first.events[2].id), at(0)).await;
     assert_eq!((rest.gap, rest.events.iter().map(|event| event.scan).collect::<Vec<_>>()), (false, scans[3..].to_vec()));
     assert_eq!(f.store.newest_event(f.account).await.unwrap(), Some(rest.events[1].id));
-    f.store.delete(f.account, scans[2]).await.unwrap();
+    f.store.delete(f.account, scans[2], at(1)).await.unwrap();
     let page = since(Some(first.events[2].id), at(0)).await;
     assert!(page.gap && page.events.len() == 3);
     let page = since(Some(rest.events[0].id), at(2)).await;

@@ -61,7 +61,7 @@ async fn what_was_erased_is_in_no_file() {
     });
     let erased = erased.await;
     f.finished(|_, _| {}).await;
-    f.store.delete(f.account, erased).await.unwrap();
+    f.store.delete(f.account, erased, at(1)).await.unwrap();
     f.store.close().await;
     for entry in std::fs::read_dir(f.folder.path().join("data")).unwrap() {
         let path = entry.unwrap().path();

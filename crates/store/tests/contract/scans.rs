@@ -29,7 +29,7 @@ async fn anothers_scan_is_not_found() {
     let id = f.finished(|_, _| {}).await;
     let other = f.store.create_account(AccountId::new(now(), entropy()), "other", AccountChange::default(), now()).await.unwrap().id;
     assert!(matches!(f.store.scan(other, id).await, Err(StoreError::NotFound)));
-    assert!(matches!(f.store.delete(other, id).await, Err(StoreError::NotFound)));
+    assert!(matches!(f.store.delete(other, id, at(1)).await, Err(StoreError::NotFound)));
     assert!(matches!(f.store.deliveries(other, id).await, Err(StoreError::NotFound)));
     assert!(matches!(f.store.redeliver(other, id, now()).await, Err(StoreError::NotFound)));
     assert!(f.store.scans(other, all()).await.unwrap().scans.is_empty());
@@ -217,7 +217,7 @@ async fn a_cursor_stays_where_it_is() {
     assert_eq!(first.scans.iter().map(|scan| scan.id).collect::<Vec<_>>(), made[..4]);
     let cursor: Cursor = first.next.unwrap().to_string().parse().unwrap();
     f.finished(|new, _| new.created_at = at(100)).await;
-    f.store.delete(f.account, made[3]).await.unwrap();
+    f.store.delete(f.account, made[3], at(1)).await.unwrap();
     let second = page(Some(cursor)).await.unwrap();
     assert_eq!(second.scans.iter().map(|scan| scan.id).collect::<Vec<_>>(), made[4..8]);
     let third = page(second.next).await.unwrap();
@@ -280,17 +280,17 @@ async fn a_scan_under_way_is_not_deleted_and_any_other_leaves_no_trace() {
     let f = fixture().await;
     let id = f.queued(|new| (new.idempotency, new.webhook) = (idempotency("k"), webhook("a.example"))).await;
     let lease = f.store.claim(now(), at(60), 1).await.unwrap().remove(0).lease;
-    assert!(matches!(f.store.delete(f.account, id).await, Err(StoreError::Conflict(Conflict::ScanInProgress))));
+    assert!(matches!(f.store.delete(f.account, id, at(1)).await, Err(StoreError::Conflict(Conflict::ScanInProgress))));
     f.store.release(lease).await.unwrap();
-    f.store.delete(f.account, id).await.unwrap();
+    f.store.delete(f.account, id, at(1)).await.unwrap();
     assert!(f.uploads().is_empty());
-    assert!(matches!(f.store.delete(f.account, id).await, Err(StoreError::NotFound)));
+    assert!(matches!(f.store.delete(f.account, id, at(1)).await, Err(StoreError::NotFound)));
     assert!(matches!(f.store.complete(lease, outcome(Verdict::Clean)).await, Err(StoreError::LeaseLost)));
     assert!(f.store.idempotent(f.account, "k", now()).await.unwrap().is_none());
 
     let id = f.finished(|new, _| new.webhook = webhook("a.example")).await;
     let claim = f.store.due_deliveries(at(5), at(20), 10, 10).await.unwrap().remove(0);
-    f.store.delete(f.account, id).await.unwrap();
+    f.store.delete(f.account, id, at(1)).await.unwrap();
     let late = f.store.finish_attempt(&claim, attempt(200), filesafety_store::Next::Delivered).await;
     assert!(matches!(late, Err(StoreError::LeaseLost)));
     assert!(f.store.events_since(f.account, None, now(), 10).await.unwrap().events.is_empty());
