@@ -4,7 +4,13 @@ use std::fmt;
 
 use filesafety_model::{AccountId, KeyId, SecretId, Timestamp};
 
-use crate::{Result, Store, WebhookTarget};
+use rusqlite::Connection;
+
+use crate::{
+    Result, Store, StoreError, WebhookTarget,
+    secrets::{Purpose, Sealer},
+    sqlite::accounts as sql,
+};
 
 /// Who owns scans.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +33,20 @@ pub struct Account {
 impl Account {
     /// The account that a fresh store has.
     pub const DEFAULT: &str = "default";
+
+    fn fresh(id: AccountId, name: &str, now: Timestamp) -> Self {
+        Self {
+            id,
+            name: name.to_owned(),
+            created_at: now,
+            plan: "default".to_owned(),
+            quota: None,
+            overage: Overage::Refuse,
+            rate: None,
+            events: vec!["scan.complete".to_owned()],
+            webhook: None,
+        }
+    }
 }
 
 /// What happens past the quota.
@@ -91,94 +111,9 @@ pub struct Usage {
     pub quota: Option<u64>,
     /// Scans past the quota.
     pub overage: u64,
+    /// Whether scans past the quota are accepted.
+    pub overage_allowed: bool,
     pub period_ends: Timestamp,
-}
-
-impl Store {
-    /// The account `default`, made with `id` if it is not there.
-    pub async fn ensure_default_account(&self, id: AccountId, now: Timestamp) -> Result<Account> {
-        let _ = (id, now);
-        todo!()
-    }
-
-    /// `Conflict::AccountExists` when the name is taken.
-    pub async fn create_account(&self, id: AccountId, name: &str, change: AccountChange, now: Timestamp) -> Result<Account> {
-        let _ = (id, name, change, now);
-        todo!()
-    }
-
-    /// All accounts, by name.
-    pub async fn accounts(&self) -> Result<Vec<Account>> {
-        todo!()
-    }
-
-    pub async fn account(&self, id: AccountId) -> Result<Account> {
-        let _ = id;
-        todo!()
-    }
-
-    pub async fn account_named(&self, name: &str) -> Result<Account> {
-        let _ = name;
-        todo!()
-    }
-
-    pub async fn set_account(&self, name: &str, change: AccountChange) -> Result<Account> {
-        let _ = (name, change);
-        todo!()
-    }
-
-    /// Writes down a key by its digest. `Conflict::KeyRevoked` and `Conflict::KeyExists` when the digest is known.
-    pub async fn create_key(&self, new: NewKey) -> Result<KeyRecord> {
-        let _ = new;
-        todo!()
-    }
-
-    /// The account's keys, revoked ones too, oldest first; all accounts' for `None`.
-    pub async fn keys(&self, account: Option<AccountId>) -> Result<Vec<KeyRecord>> {
-        let _ = account;
-        todo!()
-    }
-
-    /// For good. Revoking again changes nothing.
-    pub async fn revoke_key(&self, key: KeyId, now: Timestamp) -> Result<KeyRecord> {
-        let _ = (key, now);
-        todo!()
-    }
-
-    /// Whom the key of this digest speaks for. Revoked keys are found, too.
-    pub async fn key_by_hash(&self, sha256: [u8; 32]) -> Result<Option<Principal>> {
-        let _ = sha256;
-        todo!()
-    }
-
-    /// Writes down when keys were last used; never back in time.
-    pub async fn touch_keys(&self, uses: &[(KeyId, Timestamp)]) -> Result<()> {
-        let _ = uses;
-        todo!()
-    }
-
-    /// The account's signing secrets, newest first.
-    pub async fn signing_secrets(&self, account: AccountId) -> Result<Vec<SigningSecret>> {
-        let _ = account;
-        todo!()
-    }
-
-    /// Adds a signing secret, stored encrypted.
-    pub async fn add_signing_secret(&self, account: AccountId, id: SecretId, secret: &[u8], now: Timestamp) -> Result<()> {
-        let _ = (account, id, secret, now);
-        todo!()
-    }
-
-    /// The account's use of this calendar month.
-    pub async fn usage(&self, account: AccountId, now: Timestamp) -> Result<Usage> {
-        let _ = (account, now);
-        todo!()
-    }
-
-    /// A number that changes with every change of accounts, keys or secrets, by whichever process.
-    pub async fn generation(&self) -> Result<u64> {
-        todo!()
-    }
 }
 
 /// A key to be written down.
@@ -190,6 +125,135 @@ pub struct NewKey {
     pub sha256: [u8; 32],
     pub prefix: String,
     pub created_at: Timestamp,
+}
+
+impl Store {
+    /// The account `default`, made with `id` if it is not there.
+    pub async fn ensure_default_account(&self, id: AccountId, now: Timestamp) -> Result<Account> {
+        let fresh = sql::AccountRow { account: Account::fresh(id, Account::DEFAULT, now), webhook: None };
+        let job = move |conn: &Connection| match sql::by_name(conn, Account::DEFAULT)? {
+            Some(row) => Ok(row),
+            None => sql::insert(conn, &fresh).map(|()| fresh),
+        };
+        self.unseal_account(self.write(job).await?)
+    }
+
+    /// `Conflict::AccountExists` when the name is taken.
+    pub async fn create_account(&self, id: AccountId, name: &str, change: AccountChange, now: Timestamp) -> Result<Account> {
+        let mut row = sql::AccountRow { account: Account::fresh(id, name, now), webhook: None };
+        apply(self.sealer(), &mut row, change)?;
+        let row = self.write(move |conn| sql::insert(conn, &row).map(|()| row)).await?;
+        self.unseal_account(row)
+    }
+
+    /// All accounts, by name.
+    pub async fn accounts(&self) -> Result<Vec<Account>> {
+        let rows = self.read(sql::list).await?;
+        rows.into_iter().map(|row| self.unseal_account(row)).collect()
+    }
+
+    pub async fn account(&self, id: AccountId) -> Result<Account> {
+        self.unseal_account(self.read(move |conn| sql::by_id(conn, id)).await?)
+    }
+
+    pub async fn account_named(&self, name: &str) -> Result<Account> {
+        let name = name.to_owned();
+        let row = self.read(move |conn| sql::by_name(conn, &name)).await?;
+        self.unseal_account(row.ok_or(StoreError::NotFound)?)
+    }
+
+    pub async fn set_account(&self, name: &str, change: AccountChange) -> Result<Account> {
+        let (name, sealer) = (name.to_owned(), self.sealer().clone());
+        let job = move |conn: &Connection| {
+            let mut row = sql::by_name(conn, &name)?.ok_or(StoreError::NotFound)?;
+            apply(&sealer, &mut row, change)?;
+            sql::update(conn, &row)?;
+            Ok(row)
+        };
+        self.unseal_account(self.write(job).await?)
+    }
+
+    /// Writes down a key by its digest. `Conflict::KeyRevoked` and `Conflict::KeyExists` when the digest is known.
+    pub async fn create_key(&self, new: NewKey) -> Result<KeyRecord> {
+        self.write(move |conn| sql::insert_key(conn, &new)).await
+    }
+
+    /// The account's keys, revoked ones too, oldest first; all accounts' for `None`.
+    pub async fn keys(&self, account: Option<AccountId>) -> Result<Vec<KeyRecord>> {
+        self.read(move |conn| sql::keys(conn, account)).await
+    }
+
+    /// For good. Revoking again changes nothing.
+    pub async fn revoke_key(&self, key: KeyId, now: Timestamp) -> Result<KeyRecord> {
+        self.write(move |conn| sql::revoke_key(conn, key, now)).await
+    }
+
+    /// Whom the key of this digest speaks for. Revoked keys are found, too.
+    pub async fn key_by_hash(&self, sha256: [u8; 32]) -> Result<Option<Principal>> {
+        let found = self.read(move |conn| sql::principal(conn, &sha256)).await?;
+        let principal = |(key, revoked, row)| Ok(Principal { account: self.unseal_account(row)?, key, revoked });
+        found.map(principal).transpose()
+    }
+
+    /// Writes down when keys were last used; never back in time.
+    pub async fn touch_keys(&self, uses: &[(KeyId, Timestamp)]) -> Result<()> {
+        let uses = uses.to_vec();
+        self.write(move |conn| uses.into_iter().try_for_each(|(key, at)| sql::touch_key(conn, key, at))).await
+    }
+
+    /// The account's signing secrets, newest first.
+    pub async fn signing_secrets(&self, account: AccountId) -> Result<Vec<SigningSecret>> {
+        let rows = self.read(move |conn| sql::secrets(conn, account)).await?;
+        let unseal = |row: sql::SecretRow| {
+            let secret = self.sealer().open(Purpose::SigningSecret, &row.id.to_string(), &row.sealed)?;
+            Ok(SigningSecret { id: row.id, created_at: row.created_at, secret })
+        };
+        rows.into_iter().map(unseal).collect()
+    }
+
+    /// Adds a signing secret, stored encrypted.
+    pub async fn add_signing_secret(&self, account: AccountId, id: SecretId, secret: &[u8], now: Timestamp) -> Result<()> {
+        let sealed = self.sealer().seal(Purpose::SigningSecret, &id.to_string(), secret)?;
+        self.write(move |conn| sql::insert_secret(conn, account, id, &sealed, now)).await
+    }
+
+    /// The account's use of this calendar month.
+    pub async fn usage(&self, account: AccountId, now: Timestamp) -> Result<Usage> {
+        self.read(move |conn| sql::usage(conn, account, now)).await
+    }
+
+    /// A number that changes with every change of accounts, keys or secrets, by whichever process.
+    pub async fn generation(&self) -> Result<u64> {
+        self.read(sql::generation).await
+    }
+
+    fn unseal_account(&self, row: sql::AccountRow) -> Result<Account> {
+        let id = row.account.id.to_string();
+        let unseal = |(url, url_host): (Vec<u8>, String)| {
+            let url = self.sealer().open_text(Purpose::AccountWebhook, &id, &url)?;
+            Ok::<_, StoreError>(WebhookTarget { url, url_host })
+        };
+        let webhook = row.webhook.map(unseal).transpose()?;
+        Ok(Account { webhook, ..row.account })
+    }
+}
+
+fn apply(sealer: &Sealer, row: &mut sql::AccountRow, change: AccountChange) -> Result<()> {
+    let account = &mut row.account;
+    account.plan = change.plan.unwrap_or(std::mem::take(&mut account.plan));
+    account.quota = change.quota.unwrap_or(account.quota);
+    account.overage = change.overage.unwrap_or(account.overage);
+    account.rate = change.rate.unwrap_or(account.rate);
+    account.events = change.events.unwrap_or(std::mem::take(&mut account.events));
+    match change.webhook {
+        None => {}
+        Some(None) => row.webhook = None,
+        Some(Some(target)) => {
+            let url = sealer.seal(Purpose::AccountWebhook, &account.id.to_string(), target.url.as_bytes())?;
+            row.webhook = Some((url, target.url_host));
+        }
+    }
+    Ok(())
 }
 
 impl SigningSecret {

@@ -2,7 +2,7 @@
 
 use filesafety_model::{AccountId, EventId, ScanId, Timestamp};
 
-use crate::{Result, Store};
+use crate::{Result, Store, sqlite::events as sql};
 
 /// An event as it is streamed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,13 +27,11 @@ impl Store {
     /// The account's events after `after`, in order of commit, created at `kept_from` or later; from the first of these when there is a gap.
     /// `None` begins there, too.
     pub async fn events_since(&self, account: AccountId, after: Option<EventId>, kept_from: Timestamp, limit: u32) -> Result<EventPage> {
-        let _ = (account, after, kept_from, limit);
-        todo!()
+        self.read(move |conn| sql::since(conn, account, after, kept_from, limit)).await
     }
 
     /// The account's newest event: where a stream without `Last-Event-ID` begins.
     pub async fn newest_event(&self, account: AccountId) -> Result<Option<EventId>> {
-        let _ = account;
-        todo!()
+        self.read(move |conn| sql::newest(conn, account)).await
     }
 }

@@ -1,8 +1,16 @@
 //! The queue: claims with a fencing token, and what a crash leaves behind.
 
-use filesafety_model::{ScanId, Timestamp};
+use std::sync::{Arc, PoisonError};
 
-use crate::{Outcome, Result, ScanRecord, Store};
+use filesafety_model::{ScanId, Timestamp};
+use rusqlite::Connection;
+
+use crate::{
+    Outcome, Result, ScanRecord, Store, StoreError,
+    scans::Finish,
+    secrets::Purpose,
+    sqlite::{deliveries, queue as sql, scans},
+};
 
 /// A timed claim on a scan. The attempt number fences: what an older attempt writes fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,6 +39,8 @@ pub enum Content {
     Blob { size: u64 },
     /// Still to be fetched. `Debug` does not show it.
     Url(String),
+    /// Nowhere any more: end it `storage_lost`.
+    Lost,
 }
 
 /// What else runs while a scan runs.
@@ -49,6 +59,8 @@ pub struct Recovered {
     pub suspects: u64,
     /// Were claimed and not started: they are pending again.
     pub released: u64,
+    /// Webhooks that were being sent: they come due again, a try poorer.
+    pub deliveries: u64,
 }
 
 /// How much waits.
@@ -68,53 +80,119 @@ impl Store {
     /// Claims up to `limit` scans until `until`: sync before async, but one in four is async while any waits; among async, accounts take turns.
     /// Never a suspect. Leases that ran out by `now` come back first.
     pub async fn claim(&self, now: Timestamp, until: Timestamp, limit: u32) -> Result<Vec<Claimed>> {
-        let _ = (now, until, limit);
-        todo!()
+        let turns = Arc::clone(self.turns());
+        let job = move |conn: &Connection| {
+            sql::recover(conn, Some(now))?;
+            sql::claim(conn, &mut turns.lock().unwrap_or_else(PoisonError::into_inner), until, limit)
+        };
+        let claimed = self.write(job).await?;
+        claimed.into_iter().map(|row| self.unseal(row)).collect()
     }
 
     /// Claims the oldest suspect, unless one is claimed already.
     pub async fn claim_suspect(&self, now: Timestamp, until: Timestamp) -> Result<Option<Claimed>> {
-        let _ = (now, until);
-        todo!()
+        let job = move |conn: &Connection| {
+            sql::recover(conn, Some(now))?;
+            sql::claim_suspect(conn, until)
+        };
+        self.write(job).await?.map(|row| self.unseal(row)).transpose()
     }
 
     /// Writes down that the scan runs, before its bytes are touched: from here on a crash counts.
     pub async fn start(&self, lease: Lease, beside: Beside) -> Result<()> {
-        let _ = (lease, beside);
-        todo!()
+        self.write(move |conn| sql::start(conn, lease, beside)).await
     }
 
     /// Extends leases; gives back those that are lost.
     pub async fn renew(&self, leases: &[Lease], until: Timestamp) -> Result<Vec<Lease>> {
-        let _ = (leases, until);
-        todo!()
+        let leases = leases.to_vec();
+        let job = move |conn: &Connection| {
+            let mut lost = Vec::new();
+            for lease in leases {
+                match sql::renew(conn, lease, until) {
+                    Ok(()) => {}
+                    Err(StoreError::LeaseLost) => lost.push(lease),
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(lost)
+        };
+        self.write(job).await
     }
 
     /// Gives a scan back to the queue; it never counts as a crash.
     pub async fn release(&self, lease: Lease) -> Result<()> {
-        let _ = lease;
-        todo!()
+        self.write(move |conn| sql::release(conn, lease)).await?;
+        self.signal_queue();
+        Ok(())
     }
 
     /// Ends a scan: verdict, event, delivery, the key of its bytes erased, and the quota given back when it failed, at once; then its bytes go.
     pub async fn complete(&self, lease: Lease, outcome: Outcome) -> Result<()> {
-        let _ = (lease, outcome);
-        todo!()
+        self.complete_with(lease, outcome, false).await
     }
 
-    /// Ends a scan that [`Store::sweep`] gave as overdue, whoever holds it.
+    /// As [`Store::complete`], with a judgement that was reused.
+    pub async fn complete_deduplicated(&self, lease: Lease, outcome: Outcome) -> Result<()> {
+        self.complete_with(lease, outcome, true).await
+    }
+
+    /// Ends a scan that [`Store::sweep`] gave as overdue, whoever holds it. `LeaseLost` when it ended meanwhile.
     pub async fn end_overdue(&self, scan: ScanId, outcome: Outcome) -> Result<()> {
-        let _ = (scan, outcome);
-        todo!()
+        let finish = Finish::new(outcome, false)?;
+        self.end(scan, finish, move |conn| sql::seize(conn, scan)).await
     }
 
-    /// Puts what an unclean stop left in `scanning` back into the queue. Call it once, before the first claim, with exclusive access.
+    /// Puts back what an unclean stop left in `scanning` and `delivering`. Call it once, before the first claim, with exclusive access.
     pub async fn recover(&self) -> Result<Recovered> {
-        todo!()
+        let job = |conn: &Connection| Ok(Recovered { deliveries: deliveries::recover(conn)?, ..sql::recover(conn, None)? });
+        let recovered = self.write(job).await?;
+        self.signal_queue();
+        self.signal_deliveries();
+        Ok(recovered)
     }
 
+    /// Cheap: it is counted as things move.
     pub async fn depths(&self) -> Result<QueueDepths> {
-        todo!()
+        self.read(|conn| Ok(QueueDepths { suspects: sql::suspects(conn)?, ..sql::depths(conn)? })).await
+    }
+
+    async fn complete_with(&self, lease: Lease, outcome: Outcome, deduplicated: bool) -> Result<()> {
+        let finish = Finish::new(outcome, deduplicated)?;
+        self.end(lease.scan, finish, move |conn| sql::hold(conn, lease)).await
+    }
+
+    async fn end(&self, scan: ScanId, finish: Finish, may: impl FnOnce(&Connection) -> Result<()> + Send + 'static) -> Result<()> {
+        let blobs = self.blobs().clone();
+        let job = move |conn: &Connection| {
+            may(conn)?;
+            let blob = scans::finish(conn, scan, &finish)?;
+            scans::announce(conn, scan, &finish)?;
+            Ok(blob)
+        };
+        self.writer().run_then(job, move |ended, reply| blobs.remove_then_reply(ended, reply)).await?;
+        self.signal_finished();
+        Ok(())
+    }
+
+    fn unseal(&self, row: sql::ClaimedRow) -> Result<Claimed> {
+        let content = match (row.blob_size, row.url) {
+            (Some(size), _) => Content::Blob { size },
+            (None, Some(url)) => self.fetch_url(row.lease.scan, &url),
+            (None, None) => Content::Lost,
+        };
+        Ok(Claimed { lease: row.lease, scan: row.scan, content, suspect: row.suspect, crashes: row.crashes })
+    }
+
+    /// One row that does not open must not stop the queue.
+    fn fetch_url(&self, scan: ScanId, sealed: &[u8]) -> Content {
+        match self.sealer().open_text(Purpose::FetchUrl, &scan.to_string(), sealed) {
+            Ok(url) => Content::Url(url),
+            Err(error) => {
+                tracing::error!(%scan, %error, "the URL to fetch is lost");
+                Content::Lost
+            }
+        }
     }
 }
 
@@ -123,6 +201,7 @@ impl std::fmt::Debug for Content {
         match self {
             Self::Blob { size } => f.debug_struct("Blob").field("size", size).finish(),
             Self::Url(_) => f.write_str("Url([redacted])"),
+            Self::Lost => f.write_str("Lost"),
         }
     }
 }

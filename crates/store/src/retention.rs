@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use filesafety_model::Timestamp;
 
-use crate::{Result, ScanRecord, Store};
+use crate::{Result, ScanRecord, Store, sqlite::retention as sql};
 
 /// How long things are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,8 +38,7 @@ pub struct Swept {
 impl Store {
     /// One bounded round of what is due to go at `now`.
     pub async fn sweep(&self, now: Timestamp, policy: RetentionPolicy) -> Result<Swept> {
-        let _ = (now, policy);
-        todo!()
+        self.write(move |conn| sql::sweep(conn, now, &policy)).await
     }
 }
 

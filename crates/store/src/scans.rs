@@ -1,10 +1,17 @@
 //! Scans: how they are written down, read, listed and erased.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use filesafety_model::{AccountId, DeliveryId, EventId, Judgement, KeyId, ScanId, ScanState, ScanTypes, Sha256, Timestamp, Verdict};
+use rusqlite::Connection;
+use serde_json::value::RawValue;
+use sha2::Digest;
 
-use crate::{Blob, DeliveryStatus, Lease, QuotaExceeded, Result, Store};
+use crate::{
+    Blob, DeliveryStatus, Lease, QuotaExceeded, Result, Store,
+    secrets::Purpose,
+    sqlite::{Reply, columns::json, queue, scans as sql},
+};
 
 /// How the caller waits, and so the lane of the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -258,76 +265,260 @@ pub struct Page {
 impl Store {
     /// Writes down a scan that was judged in memory: quota, idempotency, scan, event and delivery at once. A `failed` one counts nothing.
     pub async fn record_finished(&self, new: NewScan, outcome: Outcome, deduplicated: bool) -> Result<Recorded> {
-        let _ = (new, outcome, deduplicated);
-        todo!()
+        let (scan, finish) = (self.prepare(new)?, Finish::new(outcome, deduplicated)?);
+        let recorded = self.write(move |conn| {
+            if let Some(earlier) = taken(conn, &scan.new)? {
+                return Ok(Recorded::IdempotencyTaken(earlier));
+            }
+            if finish.counts()
+                && let Err(exceeded) = sql::count(conn, scan.new.account, scan.new.created_at)?
+            {
+                return Ok(Recorded::QuotaExceeded(exceeded));
+            }
+            sql::insert(conn, &scan, &sql::Begin::Finished(&finish))?;
+            sql::announce(conn, scan.new.id, &finish)?;
+            Ok(Recorded::Recorded)
+        });
+        let recorded = recorded.await?;
+        self.signal_finished();
+        Ok(recorded)
     }
 
     /// Accepts a scan with its bytes. The blob is deleted unless it is accepted.
     pub async fn accept(&self, new: NewScan, file: FileFacts, blob: Blob, place: Place) -> Result<Accepted> {
-        let _ = (new, file, blob, place);
-        todo!()
+        let row = blob.row(self.sealer(), &new.id.to_string())?;
+        let scan = self.prepare(new)?;
+        let job = move |conn: &Connection| {
+            let at = scan.new.created_at;
+            let queue = sql::QueueRow { file: Some(&file), blob: Some(&row), ..place.row(at) };
+            Ok((insert_accepted(conn, &scan, place, queue)?, blob))
+        };
+        self.accepted(self.writer().run_then(job, keep_if_accepted).await)
     }
 
     /// Accepts a scan whose bytes are still to be fetched from `url`, which is stored encrypted.
     pub async fn accept_url(&self, new: NewScan, url: String, place: Place) -> Result<Accepted> {
-        let _ = (new, url, place);
-        todo!()
+        let url = self.sealer().seal(Purpose::FetchUrl, &new.id.to_string(), url.as_bytes())?;
+        let scan = self.prepare(new)?;
+        let job = move |conn: &Connection| {
+            let queue = sql::QueueRow { url: Some(&url), ..place.row(scan.new.created_at) };
+            insert_accepted(conn, &scan, place, queue)
+        };
+        self.accepted(self.write(job).await)
     }
 
     /// Opens an upload URL, of which only the digest of its token is kept. Counts no quota yet.
     pub async fn await_upload(&self, new: NewScan, token_hash: [u8; 32], expires_at: Timestamp, open_limit: u64) -> Result<Awaiting> {
-        let _ = (new, token_hash, expires_at, open_limit);
-        todo!()
+        let scan = self.prepare(new)?;
+        let job = move |conn: &Connection| {
+            if let Some(earlier) = taken(conn, &scan.new)? {
+                return Ok(Awaiting::IdempotencyTaken(earlier));
+            }
+            if sql::open_uploads(conn, scan.new.account, open_limit)? >= open_limit {
+                return Ok(Awaiting::TooManyOpen);
+            }
+            sql::insert(conn, &scan, &sql::Begin::Awaiting { token_hash, expires_at })?;
+            Ok(Awaiting::Awaiting)
+        };
+        self.write(job).await
     }
 
     /// What an upload URL leads to at `now`.
     pub async fn upload_slot(&self, scan: ScanId, token_hash: [u8; 32], now: Timestamp) -> Result<UploadSlot> {
-        let _ = (scan, token_hash, now);
-        todo!()
+        self.read(move |conn| sql::upload_slot(conn, scan, &token_hash, now)).await
     }
 
     /// Uses an upload URL up: the bytes are here. [`Conflict::UploadUsed`](crate::Conflict::UploadUsed) when another upload was first,
     /// [`Conflict::UploadExpired`](crate::Conflict::UploadExpired) when the scan was ended meanwhile. The blob is deleted unless it is accepted.
     pub async fn accept_upload(&self, scan: ScanId, now: Timestamp, file: FileFacts, blob: Blob, place: Place) -> Result<Accepted> {
-        let _ = (scan, now, file, blob, place);
-        todo!()
+        let row = blob.row(self.sealer(), &scan.to_string())?;
+        let job = move |conn: &Connection| {
+            let account = sql::awaited(conn, scan)?;
+            let queue = sql::QueueRow { file: Some(&file), blob: Some(&row), ..place.row(now) };
+            let refused = admit(conn, account, now, place)?;
+            if refused.is_none() {
+                sql::enqueue(conn, scan, &queue)?;
+            }
+            Ok((refused.unwrap_or(place.accepted(scan)), blob))
+        };
+        self.accepted(self.writer().run_then(job, keep_if_accepted).await)
     }
 
     /// Uses an upload URL up by a scan that was judged in memory. Conflicts as [`Store::accept_upload`].
     pub async fn record_upload_finished(&self, scan: ScanId, outcome: Outcome, deduplicated: bool) -> Result<Recorded> {
-        let _ = (scan, outcome, deduplicated);
-        todo!()
+        let finish = Finish::new(outcome, deduplicated)?;
+        let job = move |conn: &Connection| {
+            let account = sql::awaited(conn, scan)?;
+            if finish.counts()
+                && let Err(exceeded) = sql::count(conn, account, finish.outcome.at)?
+            {
+                return Ok(Recorded::QuotaExceeded(exceeded));
+            }
+            sql::finish(conn, scan, &finish)?;
+            sql::count_in(conn, scan, finish.counts().then_some(finish.outcome.at))?;
+            sql::announce(conn, scan, &finish)?;
+            Ok(Recorded::Recorded)
+        };
+        let recorded = self.write(job).await?;
+        self.signal_finished();
+        Ok(recorded)
     }
 
     /// One scan of the account. Another account's is `NotFound`.
     pub async fn scan(&self, account: AccountId, scan: ScanId) -> Result<ScanRecord> {
-        let _ = (account, scan);
-        todo!()
+        self.read(move |conn| sql::get(conn, Some(account), scan)).await
     }
 
     /// The account's scans, newest first.
     pub async fn scans(&self, account: AccountId, filter: ListFilter) -> Result<Page> {
-        let _ = (account, filter);
-        todo!()
+        let labels: Vec<_> = filter.metadata.iter().map(|(key, value)| label(key, value)).collect();
+        self.read(move |conn| sql::list(conn, account, &filter, &labels)).await
     }
 
-    /// The newest `complete` scan of the same bytes and fingerprint that finished at `not_before` or later.
+    /// The newest `complete` scan of the same bytes and fingerprint that finished at `not_before` or later, and was judged by engines:
+    /// a judgement that was itself reused is not reused again, or none would ever be too old.
     pub async fn reuse(&self, account: AccountId, sha256: Sha256, fingerprint: &str, not_before: Timestamp) -> Result<Option<Reusable>> {
-        let _ = (account, sha256, fingerprint, not_before);
-        todo!()
+        let fingerprint = fingerprint.to_owned();
+        self.read(move |conn| sql::reusable(conn, account, &sha256, &fingerprint, not_before)).await
     }
 
     /// What the idempotency key stands for, for 24 hours after its first use.
     pub async fn idempotent(&self, account: AccountId, key: &str, now: Timestamp) -> Result<Option<Earlier>> {
-        let _ = (account, key, now);
-        todo!()
+        let key = key.to_owned();
+        self.read(move |conn| sql::earlier(conn, account, &key, now)).await
     }
 
-    /// Erases a scan with its bytes, metadata, events and deliveries. [`Conflict::ScanInProgress`](crate::Conflict::ScanInProgress) while it is scanned.
+    /// Erases a scan with its bytes, metadata, events and deliveries. [`Conflict::ScanInProgress`](crate::Conflict::ScanInProgress) while it is
+    /// scanned: while its lease holds at `now`.
     pub async fn delete(&self, account: AccountId, scan: ScanId, now: Timestamp) -> Result<()> {
-        let _ = (account, scan, now);
-        todo!()
+        let blobs = self.blobs().clone();
+        let job = move |conn: &Connection| sql::delete(conn, account, scan, now);
+        self.writer().run_then(job, move |deleted, reply| blobs.remove_then_reply(deleted, reply)).await
     }
+
+    fn prepare(&self, new: NewScan) -> Result<sql::Prepared> {
+        let url = |target: &WebhookTarget| self.sealer().seal(Purpose::ScanWebhook, &new.id.to_string(), target.url.as_bytes());
+        let webhook_url = new.webhook.as_ref().map(url).transpose()?;
+        let labels = new.metadata.as_deref().map(labels).unwrap_or_default();
+        Ok(sql::Prepared { events: json(&new.events)?, webhook_url, labels, new })
+    }
+
+    fn accepted(&self, accepted: Result<Accepted>) -> Result<Accepted> {
+        if let Ok(Accepted::Queued) = accepted {
+            self.signal_queue();
+        }
+        accepted
+    }
+}
+
+/// How long an idempotency key is remembered.
+pub(crate) const IDEMPOTENCY_KEPT: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A digest of one top-level key of metadata and its value as text.
+pub(crate) type Label = [u8; 16];
+
+/// An outcome as it is written down.
+pub(crate) struct Finish {
+    pub(crate) outcome: Outcome,
+    pub(crate) state: ScanState,
+    /// JSON.
+    pub(crate) judgement: String,
+    pub(crate) deduplicated: bool,
+}
+
+impl Finish {
+    pub(crate) fn new(outcome: Outcome, deduplicated: bool) -> Result<Self> {
+        let state = finished_as(outcome.judgement.verdict);
+        Ok(Self { judgement: json(&outcome.judgement)?, outcome, state, deduplicated })
+    }
+
+    /// Whether it counts against the quota.
+    pub(crate) fn counts(&self) -> bool {
+        self.state != ScanState::Failed
+    }
+}
+
+impl Place {
+    fn row<'a>(self, at: Timestamp) -> sql::QueueRow<'a> {
+        let running_until = match self {
+            Self::Queue { .. } => None,
+            Self::Running { until } => Some(until),
+        };
+        sql::QueueRow { queued_at: at, file: None, blob: None, url: None, running_until, counted: at }
+    }
+
+    fn accepted(self, scan: ScanId) -> Accepted {
+        match self {
+            Self::Queue { .. } => Accepted::Queued,
+            Self::Running { until } => Accepted::Running(Lease { scan, attempt: 1, until }),
+        }
+    }
+}
+
+fn finished_as(verdict: Verdict) -> ScanState {
+    match verdict {
+        Verdict::Failed => ScanState::Failed,
+        Verdict::Clean | Verdict::Infected | Verdict::Nsfw | Verdict::Mixed => ScanState::Complete,
+    }
+}
+
+fn taken(conn: &Connection, new: &NewScan) -> Result<Option<Earlier>> {
+    match &new.idempotency {
+        Some(idempotency) => sql::earlier(conn, new.account, &idempotency.key, new.created_at),
+        None => Ok(None),
+    }
+}
+
+fn insert_accepted(conn: &Connection, scan: &sql::Prepared, place: Place, queue: sql::QueueRow<'_>) -> Result<Accepted> {
+    if let Some(earlier) = taken(conn, &scan.new)? {
+        return Ok(Accepted::IdempotencyTaken(earlier));
+    }
+    if let Some(refused) = admit(conn, scan.new.account, scan.new.created_at, place)? {
+        return Ok(refused);
+    }
+    sql::insert(conn, scan, &sql::Begin::InQueue(queue))?;
+    Ok(place.accepted(scan.new.id))
+}
+
+/// Counts a scan that gets its place, or tells why it does not.
+fn admit(conn: &Connection, account: AccountId, at: Timestamp, place: Place) -> Result<Option<Accepted>> {
+    if let Place::Queue { limit } = place {
+        let depths = queue::depths(conn)?;
+        if depths.pending_sync.saturating_add(depths.pending_async) >= limit {
+            return Ok(Some(Accepted::Overloaded));
+        }
+    }
+    Ok(sql::count(conn, account, at)?.err().map(Accepted::QuotaExceeded))
+}
+
+fn keep_if_accepted(result: Result<(Accepted, Blob)>, reply: Reply<Accepted>) {
+    let answer = result.map(|(accepted, blob)| {
+        match accepted {
+            Accepted::Queued | Accepted::Running(_) => blob.keep(),
+            Accepted::QuotaExceeded(_) | Accepted::IdempotencyTaken(_) | Accepted::Overloaded => drop(blob),
+        }
+        accepted
+    });
+    // A caller that went away wants no answer.
+    let _ = reply.send(answer);
+}
+
+/// The labels of a JSON object's top-level values that are neither arrays nor objects.
+fn labels(metadata: &str) -> Vec<Label> {
+    let fields: BTreeMap<String, &RawValue> = serde_json::from_str(metadata).unwrap_or_default();
+    let text = |value: &RawValue| match value.get().as_bytes().first() {
+        Some(b'{' | b'[') | None => None,
+        Some(b'"') => serde_json::from_str::<String>(value.get()).ok(),
+        Some(_) => Some(value.get().to_owned()),
+    };
+    fields.iter().filter_map(|(key, value)| Some(label(key, &text(value)?))).collect()
+}
+
+fn label(key: &str, value: &str) -> Label {
+    let digest = sha2::Sha256::new().chain_update((key.len() as u64).to_be_bytes()).chain_update(key).chain_update(value).finalize();
+    let mut label = Label::default();
+    label.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
+    label
 }
 
 impl ScanRecord {
@@ -337,10 +528,7 @@ impl ScanRecord {
             StateRecord::AwaitingUpload { .. } => ScanState::AwaitingUpload,
             StateRecord::Pending => ScanState::Pending,
             StateRecord::Scanning => ScanState::Scanning,
-            StateRecord::Finished { judgement, .. } => match judgement.verdict {
-                Verdict::Failed => ScanState::Failed,
-                Verdict::Clean | Verdict::Infected | Verdict::Nsfw | Verdict::Mixed => ScanState::Complete,
-            },
+            StateRecord::Finished { judgement, .. } => finished_as(judgement.verdict),
         }
     }
 }

@@ -1,0 +1,144 @@
+use std::time::Duration;
+
+use filesafety_model::Timestamp;
+use filesafety_store::{AttemptError, AttemptRecord, Conflict, DeliveryClaim, DeliveryStatus, Next, StoreError};
+
+use crate::support::{Fixture, at, attempt, fixture, webhook};
+
+async fn due(f: &Fixture, now: Timestamp) -> Vec<DeliveryClaim> {
+    f.store.due_deliveries(now, now.plus(Duration::from_secs(20)), 100, 100).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_delivery_waits_for_its_time_and_is_tried_until_it_arrives() {
+    let f = fixture().await;
+    let id = f.finished(|new, _| new.webhook = webhook("a.example")).await;
+    assert!(due(&f, at(4)).await.is_empty());
+    assert_eq!(f.store.next_due(at(4)).await.unwrap(), Some(at(5)));
+    let claim = due(&f, at(5)).await.remove(0);
+    assert_eq!((claim.scan, claim.attempt, claim.try_number), (id, 1, 1));
+    assert_eq!(claim.target.url, "https://a.example/hook?token=SESAME");
+    assert_eq!(claim.body, "{\"event\":\"scan.complete\"}");
+    assert!(!format!("{claim:?}").contains("SESAME"));
+    assert!(due(&f, at(6)).await.is_empty());
+    let failed = AttemptRecord {
+        status: None,
+        error: Some(AttemptError { kind: "timeout".into(), text: "No answer within 10 s.".into() }),
+        ..attempt(500)
+    };
+    f.store.finish_attempt(&claim, failed, Next::RetryAt(at(16))).await.unwrap();
+    assert!(matches!(f.store.finish_attempt(&claim, attempt(200), Next::Delivered).await, Err(StoreError::LeaseLost)));
+    assert_eq!(f.store.next_due(at(6)).await.unwrap(), Some(at(16)));
+    let claim = due(&f, at(16)).await.remove(0);
+    f.store.finish_attempt(&claim, attempt(204), Next::Delivered).await.unwrap();
+    assert_eq!(f.store.next_due(at(16)).await.unwrap(), None);
+    let log = f.store.deliveries(f.account, id).await.unwrap();
+    assert_eq!(log.iter().map(|one| (one.number, one.status)).collect::<Vec<_>>(), [(1, None), (2, Some(204))]);
+    assert_eq!((log[0].next_attempt_at, log[1].next_attempt_at), (Some(at(16)), None));
+    assert_eq!((log[0].error.as_ref().unwrap().kind.as_str(), log[1].response_head.len()), ("timeout", 1024));
+    let webhook = f.store.scan(f.account, id).await.unwrap().webhook.unwrap();
+    assert_eq!((webhook.status, webhook.attempts), (Some(DeliveryStatus::Delivered), 2));
+}
+
+#[tokio::test]
+async fn a_crash_mid_request_uses_up_a_try_and_loses_nothing() {
+    let f = fixture().await;
+    let id = f.finished(|new, _| new.webhook = webhook("a.example")).await;
+    let lost = due(&f, at(5)).await.remove(0);
+    assert!(due(&f, at(24)).await.is_empty());
+    let again = due(&f, at(25)).await.remove(0);
+    assert_eq!((again.id, again.event, again.attempt, again.try_number), (lost.id, lost.event, 2, 2));
+    assert!(matches!(f.store.finish_attempt(&lost, attempt(200), Next::Delivered).await, Err(StoreError::LeaseLost)));
+    assert_eq!(f.store.recover().await.unwrap().deliveries, 1);
+    let third = due(&f, at(26)).await.remove(0);
+    assert_eq!(third.attempt, 3);
+    let log = f.store.deliveries(f.account, id).await.unwrap();
+    assert_eq!(log[0].error.as_ref().unwrap().kind, "interrupted");
+    assert_eq!((log[2].millis, &log[2].error), (None, &None));
+    f.store.return_delivery(&third, at(30)).await.unwrap();
+    assert_eq!(f.store.deliveries(f.account, id).await.unwrap().len(), 2);
+    assert_eq!(due(&f, at(30)).await.remove(0).attempt, 3);
+}
+
+#[tokio::test]
+async fn hosts_share_what_there_is() {
+    let f = fixture().await;
+    for number in 0..20 {
+        f.finished(|new, outcome| {
+            new.webhook = webhook("busy.example");
+            outcome.delivery.as_mut().unwrap().due_at = at(number / 10);
+        })
+        .await;
+    }
+    for host in ["b.example", "c.example:8443"] {
+        f.finished(|new, outcome| {
+            new.webhook = webhook(host);
+            outcome.delivery.as_mut().unwrap().due_at = at(4);
+        })
+        .await;
+    }
+    let hosts = |claims: Vec<DeliveryClaim>| claims.into_iter().map(|claim| claim.target.url_host).collect::<Vec<_>>();
+    let first = hosts(f.store.due_deliveries(at(5), at(60), 4, 3).await.unwrap());
+    assert_eq!(first, ["busy.example", "b.example", "c.example:8443", "busy.example"]);
+    assert_eq!(hosts(f.store.due_deliveries(at(5), at(60), 10, 3).await.unwrap()), ["busy.example"]);
+    assert!(f.store.due_deliveries(at(5), at(60), 10, 3).await.unwrap().is_empty());
+    assert_eq!(f.store.next_due(at(5)).await.unwrap(), Some(at(60)), "what the host has no room for does not make the caller spin");
+}
+
+#[tokio::test]
+async fn only_a_first_attempt_is_brought_forward() {
+    let f = fixture().await;
+    f.finished(|new, _| new.webhook = webhook("a.example")).await;
+    let claim = async |now| due(&f, now).await.pop();
+    assert!(claim(at(1)).await.is_none());
+    let id = f.store.scans(f.account, crate::support::all()).await.unwrap().scans[0].webhook.clone().unwrap().delivery.unwrap();
+    f.store.bring_forward(id, at(2)).await.unwrap();
+    f.store.bring_forward(id, at(3)).await.unwrap();
+    let first = claim(at(2)).await.unwrap();
+    f.store.bring_forward(id, at(2)).await.unwrap();
+    f.store.finish_attempt(&first, attempt(500), Next::RetryAt(at(12))).await.unwrap();
+    f.store.bring_forward(id, at(3)).await.unwrap();
+    assert!(claim(at(11)).await.is_none());
+}
+
+#[tokio::test]
+async fn redelivers_what_was_abandoned() {
+    let f = fixture().await;
+    let id = f.finished(|new, _| new.webhook = webhook("a.example")).await;
+    let claim = due(&f, at(5)).await.remove(0);
+    let again = || f.store.redeliver(f.account, id, at(100));
+    assert!(matches!(again().await, Err(StoreError::Conflict(Conflict::DeliveryInProgress))));
+    f.store.finish_attempt(&claim, attempt(410), Next::Abandoned).await.unwrap();
+    assert!(due(&f, at(99)).await.is_empty());
+    assert_eq!(again().await.unwrap(), claim.id);
+    let retried = due(&f, at(100)).await.remove(0);
+    assert_eq!((retried.event, retried.attempt, retried.try_number), (claim.event, 2, 1));
+    f.store.finish_attempt(&retried, attempt(200), Next::Delivered).await.unwrap();
+    assert_eq!(f.store.deliveries(f.account, id).await.unwrap().len(), 2);
+
+    let silent = f.finished(|_, _| {}).await;
+    assert!(matches!(f.store.redeliver(f.account, silent, at(1)).await, Err(StoreError::Conflict(Conflict::NoWebhook))));
+    assert!(f.store.deliveries(f.account, silent).await.unwrap().is_empty());
+    let waiting = f.queued(|new| new.webhook = webhook("a.example")).await;
+    assert!(matches!(f.store.redeliver(f.account, waiting, at(1)).await, Err(StoreError::Conflict(Conflict::ScanInProgress))));
+}
+
+#[tokio::test]
+async fn events_come_in_order_and_tell_of_gaps() {
+    let f = fixture().await;
+    let mut scans = Vec::new();
+    for _ in 0..5 {
+        scans.push(f.finished(|_, _| {}).await);
+    }
+    let since = async |after, kept_from| f.store.events_since(f.account, after, kept_from, 3).await.unwrap();
+    let first = since(None, at(0)).await;
+    assert_eq!(first.events.iter().map(|event| event.scan).collect::<Vec<_>>(), scans[..3]);
+    let rest = since(Some(first.events[2].id), at(0)).await;
+    assert_eq!((rest.gap, rest.events.iter().map(|event| event.scan).collect::<Vec<_>>()), (false, scans[3..].to_vec()));
+    assert_eq!(f.store.newest_event(f.account).await.unwrap(), Some(rest.events[1].id));
+    f.store.delete(f.account, scans[2], at(1)).await.unwrap();
+    let page = since(Some(first.events[2].id), at(0)).await;
+    assert!(page.gap && page.events.len() == 3);
+    let page = since(Some(rest.events[0].id), at(2)).await;
+    assert!(page.gap && page.events.is_empty());
+}

@@ -1,0 +1,11 @@
+//! What every backend of the store promises. A case takes an open store; only the cases of `keeping` and `blobs` know that there is a folder.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+
+mod accounts;
+mod blobs;
+mod deliveries;
+mod keeping;
+mod queue;
+mod scans;
+mod support;
