@@ -148,6 +148,14 @@ impl Engine {
         self.fingerprint.clone()
     }
 
+    /// Whether the clamd that is configured answers; blocks for some seconds at most.
+    ///
+    /// # Errors
+    /// What keeps it from answering.
+    pub fn ping_clamd(&self) -> Result<(), String> {
+        self.clamd.as_ref().map_or(Ok(()), |clamd| clamd.daemon.ping())
+    }
+
     pub fn summary(&self) -> Summary {
         Summary { rules: self.rules.count(), hashes: self.hashes.count(), clamd: self.clamd.is_some() }
     }

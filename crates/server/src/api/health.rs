@@ -37,8 +37,8 @@ pub(crate) struct EnginesView {
     rules: usize,
     /// Hashes loaded.
     hashes: usize,
-    /// Whether a clamd is asked as well.
-    clamd: bool,
+    /// `ok` or `unreachable`; null where none is configured.
+    clamd: Option<&'static str>,
 }
 
 /// Below so much free disk nothing is accepted.
@@ -56,14 +56,16 @@ pub(crate) async fn ready(State(state): State<Shared>) -> Response {
     let store = state.store.ping().await.is_ok();
     let disk = free_disk(&state.config.data_dir).is_none_or(|free| free >= DISK_RESERVE);
     let draining = state.desk.is_draining();
-    let summary = state.desk.judge.threads.engine().summary();
-    let ready = store && disk && !draining;
+    let engine = state.desk.judge.threads.engine();
+    let summary = engine.summary();
+    let clamd = !summary.clamd || tokio::task::spawn_blocking(move || engine.ping_clamd()).await.is_ok_and(|answer| answer.is_ok());
+    let ready = store && disk && clamd && !draining;
     let word = |good: bool, bad: &'static str| if good { "ok" } else { bad };
     let body = Readiness {
         ready,
         store: word(store, "unreachable"),
         disk: word(disk, "full"),
-        engines: EnginesView { rules: summary.rules, hashes: summary.hashes, clamd: summary.clamd },
+        engines: EnginesView { rules: summary.rules, hashes: summary.hashes, clamd: summary.clamd.then_some(word(clamd, "unreachable")) },
         draining,
     };
     (if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(body)).into_response()

@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// How often the queue is looked at when nothing tells that it changed: leases run out silently.
+/// How often the queue is looked at when nothing tells that it changed.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// A scan that brought the process down so often, alone, is not tried again.
@@ -54,7 +54,8 @@ impl Desk {
                 tokio::select! {
                     _ = changed.changed() => {}
                     _ = draining.changed() => {}
-                    () = tokio::time::sleep(LOOK_EVERY) => {}
+                    // Leases run out silently, and a scan whose lease ran out while it ran is a suspect.
+                    () = tokio::time::sleep(LOOK_EVERY) => self.run_suspects(threads).await,
                 }
             }
         }
