@@ -41,7 +41,7 @@ const PER_HOST: u32 = 16;
 const CLAIM_MARGIN: Duration = Duration::from_secs(30);
 /// Looks at the store so often even if nothing calls for it.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
-/// When what is due cannot be claimed: its host is busy, or the store does not answer.
+/// How long a store that does not answer is left alone.
 const BLOCKED_FOR: Duration = Duration::from_secs(1);
 /// An outcome that cannot be written is tried again so often, a little later each time.
 const WRITES: u32 = 6;
@@ -73,9 +73,8 @@ pub(crate) struct DeliveryCounts {
 
 /// What to wait for before looking at the store again.
 enum Pause {
-    No,
-    /// For an attempt to end, or as long.
-    ForRoom(Duration),
+    /// For an attempt to end.
+    ForRoom,
     /// For something new, or as long.
     ForNews(Duration),
 }
@@ -113,8 +112,7 @@ impl Deliverer {
             while attempts.try_join_next().is_some() {}
             news.mark_unchanged();
             let (room, patience) = match self.launch(&mut attempts).await {
-                Pause::No => continue,
-                Pause::ForRoom(patience) => (true, patience),
+                Pause::ForRoom => (true, LOOK_EVERY),
                 Pause::ForNews(patience) => (false, patience),
             };
             tokio::select! {
@@ -161,17 +159,16 @@ impl Deliverer {
     async fn launch(self: &Arc<Self>, attempts: &mut JoinSet<()>) -> Pause {
         let room = ATTEMPTS.saturating_sub(attempts.len());
         if room == 0 {
-            return Pause::ForRoom(LOOK_EVERY);
+            return Pause::ForRoom;
         }
         match self.claim(room).await {
-            Ok(Ok(claims)) if claims.is_empty() => Pause::ForRoom(BLOCKED_FOR),
-            Ok(Ok(claims)) => {
+            Ok((claims, wait)) => {
+                let all = claims.len() < room;
                 for claim in claims {
                     attempts.spawn(self.clone().attempt(claim));
                 }
-                Pause::No
+                if all { Pause::ForNews(wait) } else { Pause::ForRoom }
             }
-            Ok(Err(next_due)) => Pause::ForNews(next_due),
             Err(error) => {
                 tracing::warn!(%error, "due webhooks cannot be read");
                 Pause::ForNews(BLOCKED_FOR)
@@ -179,16 +176,16 @@ impl Deliverer {
         }
     }
 
-    /// What is due, or how long until something is.
-    async fn claim(&self, room: usize) -> Result<Result<Vec<DeliveryClaim>, Duration>, StoreError> {
+    /// What may go now, and how long until more is due. What waits for its host does so until an attempt ends, which the store signals.
+    async fn claim(&self, room: usize) -> Result<(Vec<DeliveryClaim>, Duration), StoreError> {
         let now = clock::now();
-        let wait = self.store.next_due().await?.map_or(LOOK_EVERY, |due| due.since(now));
-        if !wait.is_zero() {
-            return Ok(Err(wait.min(LOOK_EVERY)));
-        }
         let limit = u32::try_from(room).unwrap_or(u32::MAX);
         let until = now.plus(self.timeout).plus(CLAIM_MARGIN);
-        self.store.due_deliveries(now, until, limit, PER_HOST).await.map(Ok)
+        let claims = self.store.due_deliveries(now, until, limit, PER_HOST).await?;
+        // The claims stand: an error here must not drop them.
+        let next = self.store.next_due(now).await.unwrap_or(Some(now.plus(BLOCKED_FOR)));
+        // Measured from before the claim: what became due meanwhile is due at once.
+        Ok((claims, next.map_or(LOOK_EVERY, |due| due.since(clock::now())).min(LOOK_EVERY)))
     }
 
     async fn attempt(self: Arc<Self>, claim: DeliveryClaim) {
