@@ -140,17 +140,14 @@ impl Desk {
     async fn take_in_hand(&self, lease: Lease, scan: &ScanRecord, content: Content) -> Result<Result<InHand, Box<Judgement>>, StoreError> {
         match content {
             Content::Url(url) => Ok(self.fetch(&url).await.map(|download| (download.content, download.facts, download.memory))),
+            Content::Lost => Ok(Err(lost(scan, "its key does not open"))),
             Content::Blob { size } => {
                 let memory = self.judge.memory.reserve(size).await;
-                let lost = |reason: &str| Ok(Err(Box::new(Judgement::failed(FailureCode::StorageLost, reason))));
-                let Some(facts) = scan.file.clone() else { return lost("The upload's facts are gone.") };
-                match self.store.read_blob(&lease).await {
-                    Ok(bytes) => Ok(Ok((bytes.into(), facts, memory))),
-                    Err(StoreError::Corrupt(cause)) => {
-                        tracing::error!(%cause, scan = %scan.id, "an upload is lost");
-                        lost("The stored upload was lost or damaged before it was scanned; send the file again.")
-                    }
-                    Err(error) => Err(error),
+                match (self.store.read_blob(&lease).await, scan.file.clone()) {
+                    (Ok(bytes), Some(facts)) => Ok(Ok((bytes.into(), facts, memory))),
+                    (Ok(_), None) => Ok(Err(lost(scan, "its facts are gone"))),
+                    (Err(StoreError::Corrupt(cause)), _) => Ok(Err(lost(scan, &cause))),
+                    (Err(error), _) => Err(error),
                 }
             }
         }
@@ -212,6 +209,12 @@ impl Desk {
             }
         }
     }
+}
+
+fn lost(scan: &ScanRecord, cause: &str) -> Box<Judgement> {
+    tracing::error!(%cause, scan = %scan.id, "an upload is lost");
+    let message = "The stored upload was lost or damaged before it was scanned; send the file again.";
+    Box::new(Judgement::failed(FailureCode::StorageLost, message))
 }
 
 /// A file with its facts and the memory it holds.
