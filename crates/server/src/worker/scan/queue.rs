@@ -138,11 +138,12 @@ impl Desk {
 
     /// The bytes in memory, or how the scan ends without them.
     async fn take_in_hand(&self, lease: Lease, scan: &ScanRecord, content: Content) -> Result<Result<InHand, Box<Judgement>>, StoreError> {
+        let lost = |reason: &str| Ok(Err(Box::new(Judgement::failed(FailureCode::StorageLost, reason))));
         match content {
             Content::Url(url) => Ok(self.fetch(&url).await.map(|download| (download.content, download.facts, download.memory))),
+            Content::Lost => lost("The stored upload or its address was lost before it was scanned; send the file again."),
             Content::Blob { size } => {
                 let memory = self.judge.memory.reserve(size).await;
-                let lost = |reason: &str| Ok(Err(Box::new(Judgement::failed(FailureCode::StorageLost, reason))));
                 let Some(facts) = scan.file.clone() else { return lost("The upload's facts are gone.") };
                 match self.store.read_blob(&lease).await {
                     Ok(bytes) => Ok(Ok((bytes.into(), facts, memory))),
