@@ -38,7 +38,11 @@ pub struct Swept {
 impl Store {
     /// One bounded round of what is due to go at `now`.
     pub async fn sweep(&self, now: Timestamp, policy: RetentionPolicy) -> Result<Swept> {
-        self.write(move |conn| sql::sweep(conn, now, &policy)).await
+        let swept = self.write(move |conn| sql::sweep(conn, now, &policy)).await?;
+        if swept.erased > 0 {
+            self.writer().mark_erased();
+        }
+        Ok(swept)
     }
 }
 

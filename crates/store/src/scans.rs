@@ -393,7 +393,9 @@ impl Store {
     pub async fn delete(&self, account: AccountId, scan: ScanId, now: Timestamp) -> Result<()> {
         let blobs = self.blobs().clone();
         let job = move |conn: &Connection| sql::delete(conn, account, scan, now);
-        self.writer().run_then(job, move |deleted, reply| blobs.remove_then_reply(deleted, reply)).await
+        self.writer().run_then(job, move |deleted, reply| blobs.remove_then_reply(deleted, reply)).await?;
+        self.writer().mark_erased();
+        Ok(())
     }
 
     fn prepare(&self, new: NewScan) -> Result<sql::Prepared> {

@@ -2,9 +2,14 @@
 
 use std::{
     fs,
+    io::Write,
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, mpsc},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -20,12 +25,15 @@ const WAITING: usize = 4096;
 /// Transactions in one group. More would make the first wait long for its answer.
 const GROUP: usize = 512;
 
-/// The log is written back into the database after this many transactions, or when it has this many bytes, …
-const CHECKPOINT_TRANSACTIONS: usize = 4000;
-const CHECKPOINT_BYTES: u64 = 64 * 1024 * 1024;
-
-/// … or when nothing was to do for this long: then the log is emptied, and with it goes what was erased.
+/// The log is written back into the database after this many transactions, or when nothing was to do for so long.
+const CHECKPOINT: usize = 1000;
 const IDLE: Duration = Duration::from_millis(300);
+
+/// A log of this many pages is kept alive by long reads: worth waiting for them.
+const LONG_LOG: i64 = 16 * 1024;
+
+/// The log's file is laid out beforehand: to make an overwrite durable takes a fraction of what making a file longer takes.
+const LAID_OUT: usize = 8 * 1024 * 1024;
 
 /// How long a checkpoint waits for readers.
 const READERS_PATIENCE: Duration = Duration::from_millis(50);
@@ -36,6 +44,7 @@ pub(crate) struct Writer {
     messages: mpsc::Sender<Message>,
     room: Arc<Semaphore>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    erased: Arc<AtomicBool>,
 }
 
 /// Where the result of a transaction goes.
@@ -67,10 +76,16 @@ struct Transaction<T, J, A> {
 impl Writer {
     pub(crate) fn spawn(conn: Connection, access: Access, wal: PathBuf) -> Result<Self> {
         let (messages, inbox) = mpsc::channel();
-        let writing = Writing { conn, access, wal, since_checkpoint: 0 };
+        let erased = Arc::new(AtomicBool::new(false));
+        let writing = Writing { conn, access, wal, since_checkpoint: 0, erased: Arc::clone(&erased) };
         let thread =
             thread::Builder::new().name("store-writer".into()).spawn(move || writing.serve(&inbox)).map_err(StoreError::unavailable)?;
-        Ok(Self { messages, room: Arc::new(Semaphore::new(WAITING)), thread: Mutex::new(Some(thread)) })
+        Ok(Self { messages, room: Arc::new(Semaphore::new(WAITING)), thread: Mutex::new(Some(thread)), erased })
+    }
+
+    /// Something was erased that must not stay in the log.
+    pub(crate) fn mark_erased(&self) {
+        self.erased.store(true, Ordering::Release);
     }
 
     /// Runs `job` in a transaction of its own; ready once it is durable. An `Err` leaves nothing behind.
@@ -151,16 +166,19 @@ struct Writing {
     access: Access,
     wal: PathBuf,
     since_checkpoint: usize,
+    erased: Arc<AtomicBool>,
 }
 
 impl Writing {
     fn serve(mut self, inbox: &mpsc::Receiver<Message>) {
+        self.checkpoint("TRUNCATE");
+        self.lay_out_log();
         loop {
             let first = match inbox.recv_timeout(IDLE) {
                 Ok(Message::Run(job)) => job,
                 Ok(Message::Close) | Err(mpsc::RecvTimeoutError::Disconnected) => break,
                 Err(mpsc::RecvTimeoutError::Timeout) => {
-                    self.empty_log();
+                    self.rest();
                     continue;
                 }
             };
@@ -178,45 +196,80 @@ impl Writing {
             if closing {
                 break;
             }
-            self.bound_log();
+            if self.since_checkpoint >= CHECKPOINT {
+                self.bound_log();
+            }
         }
-        self.empty_log();
+        self.checkpoint("TRUNCATE");
     }
 
     /// Keeps the log from growing while there is always something to do.
     fn bound_log(&mut self) {
-        let bytes = || fs::metadata(&self.wal).map_or(0, |file| file.len());
-        if self.since_checkpoint < CHECKPOINT_TRANSACTIONS && (!self.since_checkpoint.is_multiple_of(64) || bytes() < CHECKPOINT_BYTES) {
-            return;
+        self.since_checkpoint = 0;
+        // A passive checkpoint disturbs nobody.
+        if self.checkpoint("PASSIVE").is_some_and(|log| log.pages > LONG_LOG) {
+            self.checkpoint("RESTART");
+        }
+    }
+
+    /// Uses a quiet moment: what was erased goes from the log, too.
+    fn rest(&mut self) {
+        if self.erased.load(Ordering::Acquire) {
+            if self.checkpoint("TRUNCATE").is_some_and(|log| !log.blocked) {
+                self.erased.store(false, Ordering::Release);
+                self.lay_out_log();
+            }
+        } else if self.since_checkpoint > 0 {
+            self.checkpoint("PASSIVE");
         }
         self.since_checkpoint = 0;
-        // A passive checkpoint disturbs nobody; only a log that long readers keep alive is worth waiting for them.
-        let mode = if bytes() < CHECKPOINT_BYTES { "PASSIVE" } else { "TRUNCATE" };
-        self.checkpoint(mode);
     }
 
-    fn empty_log(&mut self) {
-        if self.since_checkpoint > 0 && self.checkpoint("TRUNCATE") {
-            self.since_checkpoint = 0;
-        }
-    }
-
-    /// Whether it came to its end.
-    fn checkpoint(&mut self, mode: &str) -> bool {
-        let run = || -> rusqlite::Result<bool> {
+    fn checkpoint(&mut self, mode: &str) -> Option<Log> {
+        let run = || -> rusqlite::Result<Log> {
             self.conn.busy_timeout(READERS_PATIENCE)?;
-            let blocked: i64 = self.conn.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| row.get(0))?;
-            Ok(blocked == 0)
+            self.conn.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| Ok(Log { blocked: row.get(0)?, pages: row.get(1)? }))
         };
         let done = run();
         if let Err(error) = super::set_patience(&mut self.conn, self.access) {
             tracing::warn!(%error, "the store's writer has no patience left");
         }
-        done.unwrap_or_else(|error| {
-            tracing::warn!(%error, "the store's log could not be written back");
-            false
-        })
+        done.inspect_err(|error| tracing::warn!(%error, "the store's log could not be written back")).ok()
     }
+
+    /// Fills an empty log with zeros, which are no header, and so still an empty log
+    /// (<https://www.sqlite.org/fileformat2.html#the_write_ahead_log>).
+    fn lay_out_log(&self) {
+        if self.access == Access::Shared {
+            return;
+        }
+        let fill = || -> std::result::Result<(), Box<dyn std::error::Error>> {
+            // The lock keeps other processes from writing to the log meanwhile.
+            self.conn.execute_batch("BEGIN IMMEDIATE")?;
+            let mut file = fs::OpenOptions::new().write(true).open(&self.wal)?;
+            if file.metadata()?.len() == 0 {
+                file.write_all(&vec![0; LAID_OUT])?;
+                file.sync_all()?;
+            }
+            Ok(())
+        };
+        if let Err(error) = fill() {
+            // It only makes the next transactions slower.
+            tracing::warn!(%error, "the store's log could not be laid out");
+        }
+        if !self.conn.is_autocommit()
+            && let Err(error) = self.conn.execute_batch("ROLLBACK")
+        {
+            tracing::error!(%error, "the store could not roll back");
+        }
+    }
+}
+
+/// What a checkpoint found.
+struct Log {
+    /// It did not come to its end.
+    blocked: bool,
+    pages: i64,
 }
 
 /// Runs a group in one SQLite transaction, each in a savepoint, and answers all once it is durable.
