@@ -207,3 +207,45 @@ pub(crate) struct DataDir {
     #[arg(long, value_name = "FOLDER")]
     pub(crate) data_dir: Option<String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    /// The long help of every command, as wide as on a terminal of 100 columns.
+    fn help() -> String {
+        let mut pages = Vec::new();
+        collect(Cli::command().term_width(100), &mut pages);
+        pages.join("\n")
+    }
+
+    fn collect(mut command: clap::Command, pages: &mut Vec<String>) {
+        command.build();
+        let name = command.get_bin_name().unwrap_or_default().to_owned();
+        let page = command.render_long_help().to_string();
+        let page: Vec<_> = page.lines().map(str::trim_end).collect();
+        pages.push(format!("$ {name} --help\n{}\n", page.join("\n")));
+        for below in command.get_subcommands() {
+            collect(below.clone().term_width(100), pages);
+        }
+    }
+
+    #[test]
+    fn help_is_as_it_was() {
+        insta::assert_snapshot!("help", help());
+    }
+
+    #[test]
+    fn what_is_not_built_is_not_offered() {
+        let offered: Vec<_> = Cli::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
+        assert_eq!(offered, ["serve", "scan", "submit", "status", "deliveries", "accounts", "keys", "backup", "config"]);
+    }
+
+    #[test]
+    fn secrets_have_no_flag() {
+        assert!(Cli::try_parse_from(["filesafety", "serve", "--api-key", "fs_live_x"]).is_err());
+        assert!(Cli::try_parse_from(["filesafety", "serve", "--behind-proxy", "--listen", "0.0.0.0:80"]).is_ok());
+    }
+}

@@ -53,7 +53,8 @@ impl Client {
     pub(crate) fn new(settings: &Resolved) -> Result<Self> {
         let text = |key: &str| settings.get(key).map(|value| value.text.trim().to_owned()).filter(|text| !text.is_empty());
         let url = text("url").unwrap_or_default();
-        let url: Url = url.parse().with_context(|| format!("FILESAFETY_URL is {url:?}; give the service's address, such as http://127.0.0.1:8080"))?;
+        let url: Url =
+            url.parse().with_context(|| format!("FILESAFETY_URL is {url:?}; give the service's address, such as http://127.0.0.1:8080"))?;
         if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
             bail!("FILESAFETY_URL is {url}; give an http or https address, such as http://127.0.0.1:8080");
         }
@@ -92,7 +93,9 @@ impl Client {
             read_answer(response).await
         };
         let answer = timeout(within, exchange).await;
-        answer.with_context(|| format!("{} did not answer within {} s", self.url, within.as_secs()))?.with_context(|| format!("cannot ask {}", self.url))
+        answer
+            .with_context(|| format!("{} did not answer within {} s", self.url, within.as_secs()))?
+            .with_context(|| format!("cannot ask {}", self.url))
     }
 
     async fn connect(&self) -> Result<TcpStream> {
@@ -113,11 +116,17 @@ impl Client {
             }
         }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?.with_root_certificates(roots).with_no_client_auth();
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
         let host = self.url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let name = ServerName::try_from(host)?;
         let stream = self.connect().await?;
-        Ok(tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.context("the service's certificate was not accepted")?)
+        Ok(tokio_rustls::TlsConnector::from(Arc::new(config))
+            .connect(name, stream)
+            .await
+            .context("the service's certificate was not accepted")?)
     }
 }
 
@@ -144,7 +153,10 @@ impl Answer {
     }
 }
 
-async fn exchange<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(stream: S, request: Request<RequestBody>) -> Result<Response<Incoming>> {
+async fn exchange<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
+    stream: S,
+    request: Request<RequestBody>,
+) -> Result<Response<Incoming>> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     // Its errors come back from the request and the body as well.
     tokio::spawn(connection);
@@ -153,8 +165,16 @@ async fn exchange<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(stream: S,
 
 async fn read_answer(response: Response<Incoming>) -> Result<Answer> {
     let status = response.status();
-    let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await.map_err(|error| anyhow!("its answer broke off: {error}"))?.to_bytes();
-    let body = if body.is_empty() { Value::Null } else { serde_json::from_slice(&body).with_context(|| format!("it answered {status} with no JSON; is this FileSafety?"))? };
+    let body = Limited::new(response.into_body(), ANSWER_MAX)
+        .collect()
+        .await
+        .map_err(|error| anyhow!("its answer broke off: {error}"))?
+        .to_bytes();
+    let body = if body.is_empty() {
+        Value::Null
+    } else {
+        serde_json::from_slice(&body).with_context(|| format!("it answered {status} with no JSON; is this FileSafety?"))?
+    };
     Ok(Answer { status, body })
 }
 
@@ -171,7 +191,9 @@ where
         head += &format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
     }
     let file_name = file_name.replace('"', "%22").replace('\r', "%0D").replace('\n', "%0A");
-    head += &format!("--{boundary}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{file_name}\"\r\nContent-Type: application/octet-stream\r\n\r\n");
+    head += &format!(
+        "--{boundary}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{file_name}\"\r\nContent-Type: application/octet-stream\r\n\r\n"
+    );
     let tail = format!("\r\n--{boundary}--\r\n");
     let whole = length.and_then(|length| length.checked_add(u64::try_from(head.len() + tail.len()).ok()?));
     let (chunks, receiver) = mpsc::channel(4);
@@ -179,7 +201,13 @@ where
     Ok((format!("multipart/form-data; boundary={boundary}"), ChunkBody { chunks: receiver, length: whole }.boxed()))
 }
 
-async fn feed<R: AsyncRead + Unpin>(chunks: mpsc::Sender<std::io::Result<Bytes>>, head: String, file: R, length: Option<u64>, tail: String) {
+async fn feed<R: AsyncRead + Unpin>(
+    chunks: mpsc::Sender<std::io::Result<Bytes>>,
+    head: String,
+    file: R,
+    length: Option<u64>,
+    tail: String,
+) {
     // Whoever no longer listens has the error already.
     let _gone = async {
         chunks.send(Ok(head.into())).await?;
@@ -187,7 +215,9 @@ async fn feed<R: AsyncRead + Unpin>(chunks: mpsc::Sender<std::io::Result<Bytes>>
         loop {
             let mut chunk = bytes::BytesMut::with_capacity(CHUNK);
             match file.read_buf(&mut chunk).await {
-                Ok(0) if length.is_some() && file.limit() > 0 => return chunks.send(Err(std::io::Error::other("the file became shorter while it was sent"))).await,
+                Ok(0) if length.is_some() && file.limit() > 0 => {
+                    return chunks.send(Err(std::io::Error::other("the file became shorter while it was sent"))).await;
+                }
                 Ok(0) => return chunks.send(Ok(tail.into())).await,
                 Ok(_) => chunks.send(Ok(chunk.freeze())).await?,
                 Err(error) => return chunks.send(Err(error)).await,

@@ -9,6 +9,7 @@ mod scan;
 mod serve;
 mod store;
 mod submit;
+mod webhook;
 
 use std::{
     io::{self, Write as _},

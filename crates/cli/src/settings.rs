@@ -11,7 +11,8 @@ use filesafety_server::config::{Config, Resolved, SETTINGS, Setting, Sources};
 pub(crate) struct SettingFlags(BTreeMap<String, String>);
 
 /// What `-h` shows; `--help` shows all.
-const FIRST: &[&str] = &["listen", "public_url", "tls_cert", "tls_key", "behind_proxy", "data_dir", "policy", "rules_dir", "clamd", "scan_threads", "log"];
+const FIRST: &[&str] =
+    &["listen", "public_url", "tls_cert", "tls_key", "behind_proxy", "data_dir", "policy", "rules_dir", "clamd", "scan_threads", "log"];
 
 impl SettingFlags {
     pub(crate) fn with(mut self, key: &str, value: Option<String>) -> Self {
@@ -58,8 +59,10 @@ impl clap::FromArgMatches for SettingFlags {
 
 fn flag(setting: &Setting) -> Arg {
     let default = setting.default.filter(|default| !default.is_empty()).map(|default| format!("default: {default}, ")).unwrap_or_default();
+    // The parser wants names that live as long as the process; there are some fifty.
+    let name: &'static str = Box::leak(setting.flag().into_boxed_str());
     let arg = Arg::new(setting.key)
-        .long(setting.flag())
+        .long(name)
         .value_name("VALUE")
         .help(format!("{} [{default}env: {}]", setting.help, setting.env))
         .hide_short_help(!FIRST.contains(&setting.key));

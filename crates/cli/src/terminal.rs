@@ -26,7 +26,8 @@ pub(crate) enum Tone {
 impl Colours {
     /// On for a terminal, unless `NO_COLOR` is set (<https://no-color.org>) or it is dumb.
     pub(crate) fn of_stdout() -> Self {
-        let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty()) || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+            || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         if io::stdout().is_terminal() && !unwanted { Self::On } else { Self::Off }
     }
 

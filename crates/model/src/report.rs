@@ -256,7 +256,9 @@ impl Pictures {
         let mut counts = vec![false; self.kept.len()];
         for class in [|s: &Scores| s.porn, |s: &Scores| s.hentai, |s: &Scores| s.sexy] {
             let highest = |picture: &PictureReport| match &picture.outcome {
-                PictureOutcome::Judged { scores, views } => Some(views.iter().map(|view| class(&view.scores)).fold(class(scores), f32::max)),
+                PictureOutcome::Judged { scores, views } => {
+                    Some(views.iter().map(|view| class(&view.scores)).fold(class(scores), f32::max))
+                }
                 PictureOutcome::Unjudged { .. } => None,
             };
             let mut best: Option<(usize, f32)> = None;

@@ -97,7 +97,13 @@ mod tests {
 
     #[test]
     fn what_is_sent_is_what_the_sdk_reads() {
-        let unexamined = Primary { kind: Kind::Unexamined, engine: EngineName::FileSafety, signature: "Heuristics.Encrypted.Zip".into(), path: String::new(), reason: Some(Reason::Encrypted) };
+        let unexamined = Primary {
+            kind: Kind::Unexamined,
+            engine: EngineName::FileSafety,
+            signature: "Heuristics.Encrypted.Zip".into(),
+            path: String::new(),
+            reason: Some(Reason::Encrypted),
+        };
         let judgements = [
             infected(3, "EICAR-Test-File"),
             Judgement { virus: Some(VirusFinding { primary: Some(unexamined), detections: Vec::new() }), ..infected(0, "") },

@@ -49,7 +49,9 @@ pub(crate) fn router(state: Shared) -> Router {
     ];
     routes
         .into_iter()
-        .fold(Router::new(), |router, (path, methods, handlers): (_, _, MethodRouter<Shared>)| router.route(path, handlers.fallback(move || method_not_allowed(methods))))
+        .fold(Router::new(), |router, (path, methods, handlers): (_, _, MethodRouter<Shared>)| {
+            router.route(path, handlers.fallback(move || method_not_allowed(methods)))
+        })
         .fallback(not_found)
         .layer(middleware::from_fn_with_state(state.clone(), count))
         .layer(middleware::from_fn(finish_answer))

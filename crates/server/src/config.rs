@@ -190,16 +190,22 @@ impl Config {
 fn refuse_what_this_build_lacks(read: &Reader<'_>) -> Result<(), ConfigError> {
     let refuse = |text: &str| Err(ConfigError::Conflict(text.to_owned()));
     if read.text("database_url").is_some() {
-        return refuse("FILESAFETY_DATABASE_URL is set, but this build keeps its store in SQLite only. Unset it; the store is filesafety.db in FILESAFETY_DATA_DIR.");
+        return refuse(
+            "FILESAFETY_DATABASE_URL is set, but this build keeps its store in SQLite only. Unset it; the store is filesafety.db in FILESAFETY_DATA_DIR.",
+        );
     }
     if read.text("blob_url").is_some() {
-        return refuse("FILESAFETY_BLOB_URL is set, but this build keeps uploads in a folder only. Unset it; the folder is uploads in FILESAFETY_DATA_DIR.");
+        return refuse(
+            "FILESAFETY_BLOB_URL is set, but this build keeps uploads in a folder only. Unset it; the folder is uploads in FILESAFETY_DATA_DIR.",
+        );
     }
     let roles = read.text("roles").unwrap_or_default();
     let mut roles: Vec<_> = roles.split(',').map(str::trim).collect();
     roles.sort_unstable();
     if roles != ["api", "deliver", "scan"] {
-        return refuse("FILESAFETY_ROLES names other roles than api,scan,deliver, but this build plays all three in one process. Unset it.");
+        return refuse(
+            "FILESAFETY_ROLES names other roles than api,scan,deliver, but this build plays all three in one process. Unset it.",
+        );
     }
     Ok(())
 }
@@ -213,13 +219,18 @@ fn tls_files(read: &Reader<'_>) -> Result<Option<TlsFiles>, ConfigError> {
     match (read.optional_path("tls_cert"), read.optional_path("tls_key")) {
         (Some(certificate), Some(key)) => Ok(Some(TlsFiles { certificate, key, allow_1_2 })),
         (None, None) => Ok(None),
-        (Some(_), None) => Err(ConfigError::Conflict("FILESAFETY_TLS_CERT is set without FILESAFETY_TLS_KEY; set both or neither.".to_owned())),
-        (None, Some(_)) => Err(ConfigError::Conflict("FILESAFETY_TLS_KEY is set without FILESAFETY_TLS_CERT; set both or neither.".to_owned())),
+        (Some(_), None) => {
+            Err(ConfigError::Conflict("FILESAFETY_TLS_CERT is set without FILESAFETY_TLS_KEY; set both or neither.".to_owned()))
+        }
+        (None, Some(_)) => {
+            Err(ConfigError::Conflict("FILESAFETY_TLS_KEY is set without FILESAFETY_TLS_CERT; set both or neither.".to_owned()))
+        }
     }
 }
 
 fn clamd(read: &Reader<'_>, policy: &Policy) -> Result<Option<ClamdConfig>, ConfigError> {
-    let address: Option<ClamdAddress> = read.optional_with("clamd", |text| text.parse::<ClamdAddress>().map_err(|error| error.to_string()))?;
+    let address: Option<ClamdAddress> =
+        read.optional_with("clamd", |text| text.parse::<ClamdAddress>().map_err(|error| error.to_string()))?;
     let max_bytes = read.with("clamd_max", parse::size)?;
     let oversize = match policy.clamd_limit {
         UnexaminedPolicy::Allow => Oversize::Note,

@@ -86,7 +86,12 @@ impl Listener {
 }
 
 /// One connection's life.
-async fn speak(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: SocketAddr, router: Router, watcher: hyper_util::server::graceful::Watcher) {
+async fn speak(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: SocketAddr,
+    router: Router,
+    watcher: hyper_util::server::graceful::Watcher,
+) {
     let service = router.map_request(move |request: hyper::Request<hyper::body::Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(peer));
@@ -108,8 +113,10 @@ fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, ServeError> {
     if certificates.is_empty() {
         return Err(refuse(format!("FILESAFETY_TLS_CERT: {} holds no certificate", files.certificate.display())));
     }
-    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| refuse(format!("FILESAFETY_TLS_KEY: {}: {error}", files.key.display())))?;
-    let versions: &[&rustls::SupportedProtocolVersion] = if files.allow_1_2 { &[&rustls::version::TLS13, &rustls::version::TLS12] } else { &[&rustls::version::TLS13] };
+    let key = PrivateKeyDer::from_pem_file(&files.key)
+        .map_err(|error| refuse(format!("FILESAFETY_TLS_KEY: {}: {error}", files.key.display())))?;
+    let versions: &[&rustls::SupportedProtocolVersion] =
+        if files.allow_1_2 { &[&rustls::version::TLS13, &rustls::version::TLS12] } else { &[&rustls::version::TLS13] };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)

@@ -49,16 +49,30 @@ impl Metrics {
         for (verdict, count) in Verdict::ALL.iter().zip(&self.verdicts) {
             page.sample("filesafety_scans_total", &format!("verdict=\"{}\"", verdict.as_str()), count.load(Ordering::Relaxed));
         }
-        page.single("filesafety_scans_deduplicated_total", "counter", "Scans answered by an earlier verdict", self.deduplicated.load(Ordering::Relaxed));
+        page.single(
+            "filesafety_scans_deduplicated_total",
+            "counter",
+            "Scans answered by an earlier verdict",
+            self.deduplicated.load(Ordering::Relaxed),
+        );
         page.family("filesafety_http_requests_total", "counter", "Requests answered, by kind and class of status");
         for (kind, counts) in [("read", &self.reads), ("write", &self.writes)] {
             for (class, count) in counts.iter().enumerate().skip(1) {
-                page.sample("filesafety_http_requests_total", &format!("kind=\"{kind}\",class=\"{class}xx\""), count.load(Ordering::Relaxed));
+                page.sample(
+                    "filesafety_http_requests_total",
+                    &format!("kind=\"{kind}\",class=\"{class}xx\""),
+                    count.load(Ordering::Relaxed),
+                );
             }
         }
         page.family("filesafety_queue_depth", "gauge", "Scans that wait or run, by state");
         let depths = &gauges.depths;
-        for (state, count) in [("awaiting_upload", depths.awaiting_upload), ("pending_sync", depths.pending_sync), ("pending_async", depths.pending_async), ("scanning", depths.scanning)] {
+        for (state, count) in [
+            ("awaiting_upload", depths.awaiting_upload),
+            ("pending_sync", depths.pending_sync),
+            ("pending_async", depths.pending_async),
+            ("scanning", depths.scanning),
+        ] {
             page.sample("filesafety_queue_depth", &format!("state=\"{state}\""), count);
         }
         page.single("filesafety_scan_threads_busy", "gauge", "Scan threads at work", gauges.running as u64);
@@ -66,7 +80,9 @@ impl Metrics {
         page.sample("filesafety_deliveries_open", "status=\"pending\"", depths.deliveries_pending);
         page.sample("filesafety_deliveries_open", "status=\"delivering\"", depths.deliveries_delivering);
         page.family("filesafety_webhook_attempts_total", "counter", "Webhook attempts by this process, by outcome");
-        for (outcome, count) in [("delivered", gauges.deliveries.delivered), ("failed", gauges.deliveries.failed), ("abandoned", gauges.deliveries.abandoned)] {
+        for (outcome, count) in
+            [("delivered", gauges.deliveries.delivered), ("failed", gauges.deliveries.failed), ("abandoned", gauges.deliveries.abandoned)]
+        {
             page.sample("filesafety_webhook_attempts_total", &format!("outcome=\"{outcome}\""), count);
         }
         page.single("filesafety_rules", "gauge", "YARA rules loaded", gauges.engine.rules as u64);

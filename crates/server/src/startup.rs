@@ -92,7 +92,8 @@ pub(crate) async fn prepare(config: Config, listener: &Listener) -> Result<(Arc<
     let metrics = Arc::new(Metrics::default());
     let gates = Gates::new(store.clone(), config.webhooks.grace);
     let egress = Egress::new(&config)?;
-    let deliverer = Deliverer::new(store.clone(), egress.clone(), config.webhooks.retry.clone(), config.webhooks.timeout, Arc::new(Notify::new()));
+    let deliverer =
+        Deliverer::new(store.clone(), egress.clone(), config.webhooks.retry.clone(), config.webhooks.timeout, Arc::new(Notify::new()));
     let judge = Judge::new(engine, config.scan_threads, config.scan_memory, config.policy)?;
     let parts = DeskParts {
         store: store.clone(),
@@ -158,7 +159,10 @@ fn engine_config(config: &Config) -> filesafety_engine::Config {
 /// Names, sizes and times of the folder's files.
 fn listing(folder: &std::path::Path) -> Vec<(PathBuf, u64, Option<std::time::SystemTime>)> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut files: Vec<_> = entries.filter_map(|entry| Some((entry.path(), entry.metadata().ok()?))).map(|(path, metadata)| (path, metadata.len(), metadata.modified().ok())).collect();
+    let mut files: Vec<_> = entries
+        .filter_map(|entry| Some((entry.path(), entry.metadata().ok()?)))
+        .map(|(path, metadata)| (path, metadata.len(), metadata.modified().ok()))
+        .collect();
     files.sort();
     files
 }
@@ -172,7 +176,11 @@ async fn open_store(config: &Config) -> Result<Store, ServeError> {
     let store = Store::open(options).await.map_err(|source| ServeError::Open { path: config.data_dir.clone(), source })?;
     let recovered = store.recover().await?;
     if recovered.suspects + recovered.released > 0 {
-        tracing::warn!(running = recovered.suspects, claimed = recovered.released, "the last stop was not clean; unfinished scans run again");
+        tracing::warn!(
+            running = recovered.suspects,
+            claimed = recovered.released,
+            "the last stop was not clean; unfinished scans run again"
+        );
     }
     Ok(store)
 }
@@ -181,7 +189,9 @@ async fn open_store(config: &Config) -> Result<Store, ServeError> {
 async fn ensure_api_key(store: &Store, account: &Account, config: &Config) -> Result<Option<String>, ServeError> {
     let named = config.api_key.as_ref().map(|key| key.expose().to_owned());
     let fresh = match &named {
-        Some(key) if !is_well_formed(key) => return Err(ServeError::ApiKey("must be fs_live_ and at least 24 characters of A-Z a-z 0-9 - _")),
+        Some(key) if !is_well_formed(key) => {
+            return Err(ServeError::ApiKey("must be fs_live_ and at least 24 characters of A-Z a-z 0-9 - _"));
+        }
         Some(_) => None,
         None if store.keys(None).await?.is_empty() => Some(new_api_key()),
         None => None,
@@ -198,7 +208,9 @@ async fn ensure_api_key(store: &Store, account: &Account, config: &Config) -> Re
     };
     match store.create_key(new).await {
         Ok(_) | Err(StoreError::Conflict(Conflict::KeyExists)) => Ok(fresh),
-        Err(StoreError::Conflict(Conflict::KeyRevoked)) => Err(ServeError::ApiKey("names a key that was revoked, and a revoked key never comes back; choose another")),
+        Err(StoreError::Conflict(Conflict::KeyRevoked)) => {
+            Err(ServeError::ApiKey("names a key that was revoked, and a revoked key never comes back; choose another"))
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -209,7 +221,8 @@ async fn ensure_webhook_secret(store: &Store, account: &Account, config: &Config
     let now = clock::now();
     let (secret, fresh) = match &config.webhook_secret {
         Some(text) => {
-            let secret: SigningSecret = text.expose().parse().map_err(|error: filesafety::sign::SecretError| ServeError::WebhookSecret(error.to_string()))?;
+            let secret: SigningSecret =
+                text.expose().parse().map_err(|error: filesafety::sign::SecretError| ServeError::WebhookSecret(error.to_string()))?;
             (secret, false)
         }
         None if known.is_empty() => (SigningSecret::generate(clock::entropy()), true),

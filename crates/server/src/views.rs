@@ -1,6 +1,8 @@
 //! Wire shapes of a judgement, shared by the API and the webhooks. Domain types are never serialised to the network.
 
-use filesafety_model::{Category, Coverage, Detection, EngineName, Failure, Judgement, Kind, NsfwFinding, Primary, Reason, Scores, VirusFinding};
+use filesafety_model::{
+    Category, Coverage, Detection, EngineName, Failure, Judgement, Kind, NsfwFinding, Primary, Reason, Scores, VirusFinding,
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -122,7 +124,11 @@ impl VirusView {
 
 impl DetectionView {
     fn of(detection: &Detection) -> Self {
-        Self { signature: cut(&detection.signature, SIGNATURE_MAX), engine: detection.engine.as_str(), path: cut(&detection.path, PATH_MAX) }
+        Self {
+            signature: cut(&detection.signature, SIGNATURE_MAX),
+            engine: detection.engine.as_str(),
+            path: cut(&detection.path, PATH_MAX),
+        }
     }
 }
 
@@ -134,7 +140,11 @@ impl NsfwView {
             categories: finding.categories.iter().copied().map(Category::as_str).collect(),
             confidence: finding.confidence,
             scores: finding.scores.as_ref().map(ScoresView::of),
-            views: finding.views.iter().map(|view| LookView { name: cut(&view.name, SIGNATURE_MAX), scores: ScoresView::of(&view.scores) }).collect(),
+            views: finding
+                .views
+                .iter()
+                .map(|view| LookView { name: cut(&view.name, SIGNATURE_MAX), scores: ScoresView::of(&view.scores) })
+                .collect(),
             reason: finding.reason.map(|fault| fault.as_str()),
             path: finding.path.as_deref().map(|path| cut(path, PATH_MAX)),
         }
@@ -156,7 +166,11 @@ impl CoverageView {
             bytes: *bytes,
             unexamined: unexamined
                 .iter()
-                .map(|part| UnexaminedView { path: cut(&part.path, PATH_MAX), reason: part.reason.as_str(), signature: part.signature.clone() })
+                .map(|part| UnexaminedView {
+                    path: cut(&part.path, PATH_MAX),
+                    reason: part.reason.as_str(),
+                    signature: part.signature.clone(),
+                })
                 .collect(),
             notes: notes.iter().map(|note| NoteView { path: cut(&note.path, PATH_MAX), note: cut(&note.note, PATH_MAX) }).collect(),
         }

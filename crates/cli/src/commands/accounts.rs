@@ -47,7 +47,8 @@ async fn set(arguments: AccountArguments, config: Option<PathBuf>) -> Result<()>
         bail!("nothing to change; give one of --plan, --quota, --overage, --rate, --events, --webhook-url");
     }
     let account = opened.store.set_account(&name, change).await;
-    let account = account.map_err(|error| store::missing(error, || format!("there is no account {}; see `filesafety accounts list`", escaped(&name))))?;
+    let account = account
+        .map_err(|error| store::missing(error, || format!("there is no account {}; see `filesafety accounts list`", escaped(&name))))?;
     opened.store.close().await;
     list(&[account])
 }
@@ -119,7 +120,9 @@ fn rate(text: &str) -> Result<Option<Rate>> {
     }
     let number = |text: &str| text.trim().parse().ok().filter(|number: &u32| *number > 0);
     let limit = text.split_once(',').and_then(|(rate, burst)| Some(Rate::Limit { per_second: number(rate)?, burst: number(burst)? }));
-    limit.map(Some).with_context(|| format!("--rate is {:?}; give submissions per second and at once such as 50,100, or off, or default", escaped(text)))
+    limit.map(Some).with_context(|| {
+        format!("--rate is {:?}; give submissions per second and at once such as 50,100, or off, or default", escaped(text))
+    })
 }
 
 fn events(text: &str) -> Result<Vec<String>> {

@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::{Result, bail};
 use filesafety_model::{KeyId, Timestamp};
+use filesafety_server::{KEY_PREFIX, new_api_key};
 use filesafety_store::{KeyRecord, NewKey, Store};
 use sha2::{Digest, Sha256};
 
@@ -17,10 +18,8 @@ use crate::{
     terminal::{escaped, print_table},
 };
 
-/// What every key begins with.
-const BEGINS: &str = "fs_live_";
 /// Characters of a key that may be shown: enough to tell keys apart, too few to help a guess.
-const SHOWN: usize = BEGINS.len() + 8;
+const SHOWN: usize = KEY_PREFIX.len() + 4;
 const NAME_MAX: usize = 100;
 
 pub(super) fn run(command: KeysCommand, config: Option<PathBuf>) -> Result<u8> {
@@ -40,7 +39,7 @@ async fn create(account: &str, name: &str, data: DataDir, config: Option<PathBuf
     }
     let store = store::open(data, config).await?.store;
     let account = store.account_named(account).await.map_err(|error| no_such_account(error, account))?;
-    let key = format!("{BEGINS}{}", data_encoding::BASE64URL_NOPAD.encode(&store::entropy::<32>()?));
+    let key = new_api_key();
     let now = store::now();
     let record = NewKey {
         id: KeyId::new(now, store::entropy()?),
@@ -99,7 +98,7 @@ fn matching(keys: &[KeyRecord], text: &str) -> Result<KeyId> {
         };
     }
     // A whole key begins with its own prefix: whoever pastes one means it.
-    let begins = |key: &&KeyRecord| text.len() > BEGINS.len() && (key.prefix.starts_with(text) || text.starts_with(&key.prefix));
+    let begins = |key: &&KeyRecord| text.len() > KEY_PREFIX.len() && (key.prefix.starts_with(text) || text.starts_with(&key.prefix));
     let found: Vec<_> = keys.iter().filter(begins).collect();
     match found.as_slice() {
         [one] => Ok(one.id),

@@ -1,1 +1,148 @@
-//! `serve`: the service.
+//! `serve`: the service, from its first word on stderr to its drain.
+
+use std::{
+    io::{self, IsTerminal, Write as _},
+    path::PathBuf,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use filesafety_server::{
+    Config, Started,
+    config::{Resolved, Value},
+};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+use tracing_subscriber::EnvFilter;
+
+use super::{CLEAN, FAILED};
+use crate::settings::SettingFlags;
+
+/// Blocking calls that still run after the drain are not waited for longer.
+const LAST_CALLS: Duration = Duration::from_secs(1);
+
+/// How what happens is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+pub(super) fn run(flags: SettingFlags, config: Option<PathBuf>) -> Result<u8> {
+    let resolved = flags.resolve(config)?;
+    let config = Config::new(&resolved)?;
+    let format = start_logging(&resolved)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(async {
+        let stop = stop_signal()?;
+        filesafety_server::serve(config, stop, |started| greet(started, format)).await?;
+        anyhow::Ok(CLEAN)
+    });
+    runtime.shutdown_timeout(LAST_CALLS);
+    outcome
+}
+
+/// Turns true at SIGTERM or Ctrl-C. A second one ends the process at once: what was accepted survives that, too.
+fn stop_signal() -> Result<watch::Receiver<bool>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let (stop, stopping) = watch::channel(false);
+    tokio::spawn(async move {
+        for _ in 0..2 {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if stop.send_replace(true) {
+                std::process::exit(i32::from(FAILED));
+            }
+        }
+    });
+    Ok(stopping)
+}
+
+fn start_logging(resolved: &Resolved) -> Result<LogFormat> {
+    let text = |key: &str| resolved.get(key).map_or("", |value: &Value| value.text.trim());
+    let filter = EnvFilter::try_new(text("log")).with_context(|| {
+        format!("FILESAFETY_LOG is {:?}; give a level such as info, or a filter such as filesafety_server=debug", text("log"))
+    })?;
+    let format = match text("log_format") {
+        "text" => LogFormat::Text,
+        "json" => LogFormat::Json,
+        other => bail!("FILESAFETY_LOG_FORMAT is {other:?}; give text or json"),
+    };
+    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let logging = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours);
+    match format {
+        LogFormat::Text => logging.init(),
+        LogFormat::Json => logging.json().flatten_event(true).init(),
+    }
+    Ok(format)
+}
+
+/// Where the service is, whatever is logged; at the first start the key and the secret, which are never shown again.
+fn greet(started: &Started, format: LogFormat) {
+    let text = match format {
+        LogFormat::Text => greeting(started),
+        LogFormat::Json => {
+            tracing::info!(rules = started.rules, hashes = started.hashes, "listening on {}", started.url);
+            secrets(started)
+        }
+    };
+    // A closed stderr is no reason not to serve.
+    let _unheard = io::stderr().write_all(text.as_bytes());
+}
+
+fn greeting(started: &Started) -> String {
+    let mut text =
+        format!("listening on {0} ({1} rules, {2} hashes; the API is described at {0}/docs)\n", started.url, started.rules, started.hashes);
+    text += &secrets(started);
+    if let Some(key) = &started.new_api_key {
+        // The test file stands here in two halves, so that neither this program nor its source is one.
+        text += &format!(
+            "\nTry it with EICAR, a harmless file that every scanner calls a virus:\n\n  printf '%s%s' 'X5O!P%@AP[4\\PZX54(P^)7CC)7}}$' 'EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*' | \
+             curl -sS {}/v1/scan -H 'x-api-key: {key}' -F 'file=@-;filename=eicar.com'\n\n",
+            started.url
+        );
+    }
+    text
+}
+
+fn secrets(started: &Started) -> String {
+    let key = started.new_api_key.as_ref().map(|key| format!("\nFirst start. Your API key, shown this once:\n\n  {key}\n"));
+    let secret = started.new_webhook_secret.as_ref().map(|secret| format!("\nWhat signs your webhooks, shown this once:\n\n  {secret}\n"));
+    key.into_iter().chain(secret).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn started(new_api_key: Option<&str>) -> Started {
+        Started {
+            url: "http://127.0.0.1:8080".into(),
+            new_api_key: new_api_key.map(str::to_owned),
+            new_webhook_secret: None,
+            rules: 8,
+            hashes: 0,
+        }
+    }
+
+    #[test]
+    fn the_first_start_shows_the_key_in_a_line_to_paste() {
+        let text = greeting(&started(Some("fs_live_k")));
+        assert!(text.starts_with("listening on http://127.0.0.1:8080 "));
+        assert!(
+            text.contains("| curl -sS http://127.0.0.1:8080/v1/scan -H 'x-api-key: fs_live_k' -F 'file=@-;filename=eicar.com'\n"),
+            "{text}"
+        );
+        assert!(text.contains(r"'X5O!P%@AP[4\PZX54(P^)7CC)7}$' 'EICAR-"), "{text}");
+    }
+
+    #[test]
+    fn later_starts_say_where_the_service_is_and_no_more() {
+        assert_eq!(greeting(&started(None)).lines().count(), 1);
+    }
+}

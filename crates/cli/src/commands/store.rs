@@ -23,11 +23,15 @@ pub(super) async fn open(data: DataDir, config: Option<PathBuf>) -> Result<Opene
     let config = SettingFlags::default().with("data_dir", data.data_dir).config_without_listening(config)?;
     let folder = &config.data_dir;
     if !folder.join(STORE_FILE).is_file() {
-        bail!("there is no store in {}. Give its folder by --data-dir or FILESAFETY_DATA_DIR; `filesafety serve` makes one.", folder.display());
+        bail!(
+            "there is no store in {}. Give its folder by --data-dir or FILESAFETY_DATA_DIR; `filesafety serve` makes one.",
+            folder.display()
+        );
     }
     let master_key = match &config.master_key {
         Some(secret) => MasterKey::parse(secret.expose()).context("FILESAFETY_MASTER_KEY")?,
-        None => MasterKey::load_or_create(&folder.join(MASTER_KEY_FILE)).with_context(|| format!("{MASTER_KEY_FILE} in {}", folder.display()))?,
+        None => MasterKey::load_or_create(&folder.join(MASTER_KEY_FILE))
+            .with_context(|| format!("{MASTER_KEY_FILE} in {}", folder.display()))?,
     };
     let options = Options { data_dir: folder.clone(), master_key, access: Access::Shared };
     let store = Store::open(options).await.with_context(|| format!("the store in {} does not open", folder.display()))?;

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write as _},
+    os::fd::AsFd as _,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -54,7 +55,7 @@ async fn send(client: &Client, arguments: &SubmitArguments) -> Result<Value> {
     fields.extend(arguments.webhook_url.as_deref().map(|url| ("webhook_url", url)));
     fields.extend(arguments.metadata.as_deref().map(|metadata| ("metadata", metadata)));
     let (content_type, body) = if arguments.path.as_os_str() == "-" {
-        form(&fields, "stdin", tokio::io::stdin(), None)?
+        form(&fields, "stdin", stdin()?, None)?
     } else {
         let (file, length) = open(&arguments.path).await?;
         let name = arguments.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -62,6 +63,12 @@ async fn send(client: &Client, arguments: &SubmitArguments) -> Result<Value> {
     };
     let path = if arguments.respond_async { "/v1/scan/async" } else { "/v1/scan" };
     client.send(Method::POST, path, &content_type, body).await?.success()
+}
+
+/// Standard input as a file: read where it may block without stopping anything else.
+fn stdin() -> Result<tokio::fs::File> {
+    let input = io::stdin().as_fd().try_clone_to_owned().context("cannot read standard input")?;
+    Ok(tokio::fs::File::from_std(input.into()))
 }
 
 async fn open(path: &Path) -> Result<(tokio::fs::File, u64)> {

@@ -74,7 +74,9 @@ impl Keys {
 /// Whether the text has the form of a key: `fs_live_` and at least 24 base64url characters.
 pub fn is_well_formed(key: &str) -> bool {
     key.len() <= KEY_MAX
-        && key.strip_prefix(KEY_PREFIX).is_some_and(|random| random.len() >= KEY_RANDOM_MIN && random.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')))
+        && key.strip_prefix(KEY_PREFIX).is_some_and(|random| {
+            random.len() >= KEY_RANDOM_MIN && random.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+        })
 }
 
 impl FromRequestParts<Shared> for Caller {
@@ -108,7 +110,8 @@ impl Caller {
 
 fn spend(outcome: Result<(), Duration>) -> Result<(), ApiError> {
     outcome.map_err(|wait| {
-        ApiError::new(ErrorCode::RateLimited, "This key calls more often than it may; wait as long as Retry-After says.").retry_after(wait.as_secs() + 1)
+        ApiError::new(ErrorCode::RateLimited, "This key calls more often than it may; wait as long as Retry-After says.")
+            .retry_after(wait.as_secs() + 1)
     })
 }
 
@@ -119,7 +122,14 @@ mod tests {
     #[test]
     fn keys_have_a_form() {
         assert!(is_well_formed("fs_live_abcdefghijklmnopqrstuvwx"));
-        for key in ["", "fs_live_", "fs_live_short", "fs_test_abcdefghijklmnopqrstuvwx", "fs_live_abcdefghijklmnopqrstuv+/", &format!("fs_live_{}", "a".repeat(300))] {
+        for key in [
+            "",
+            "fs_live_",
+            "fs_live_short",
+            "fs_test_abcdefghijklmnopqrstuvwx",
+            "fs_live_abcdefghijklmnopqrstuv+/",
+            &format!("fs_live_{}", "a".repeat(300)),
+        ] {
             assert!(!is_well_formed(key), "{key}");
         }
     }

@@ -97,7 +97,9 @@ pub(crate) async fn redeliver(State(state): State<Shared>, caller: Caller, Path(
             Ok(json_response(StatusCode::ACCEPTED, Redelivery { scan_id: id.to_string(), status: "pending" }))
         }
         Err(StoreError::Conflict(Conflict::NoWebhook)) => conflict(ErrorCode::NoWebhook, "The scan was submitted without a webhook_url."),
-        Err(StoreError::Conflict(Conflict::ScanInProgress)) => conflict(ErrorCode::ScanInProgress, "The scan has not finished; its webhook follows when it has."),
+        Err(StoreError::Conflict(Conflict::ScanInProgress)) => {
+            conflict(ErrorCode::ScanInProgress, "The scan has not finished; its webhook follows when it has.")
+        }
         Err(StoreError::Conflict(_)) => conflict(ErrorCode::DeliveryInProgress, "The webhook is being delivered at this moment."),
         Err(error) => Err(error.into()),
     }
@@ -108,14 +110,23 @@ pub(crate) async fn redeliver(State(state): State<Shared>, caller: Caller, Path(
     responses((status = 200, description = "The attempt, delivered or not", body = AttemptShown), (status = 400, description = "`validation_error`", body = ErrorBody),
         (status = 401, description = "`invalid_api_key`", body = ErrorBody), (status = 415, description = "`unsupported_media_type`", body = ErrorBody),
         (status = 429, description = "`rate_limited`", body = ErrorBody)))]
-pub(crate) async fn test(State(state): State<Shared>, caller: Caller, headers: HeaderMap, body: Body) -> Result<Json<AttemptShown>, ApiError> {
+pub(crate) async fn test(
+    State(state): State<Shared>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<AttemptShown>, ApiError> {
     caller.submit(&state)?;
-    let is_json = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|value| value.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json"));
+    let is_json = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .is_some_and(|value| value.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/json"));
     if !is_json {
         return Err(ApiError::new(ErrorCode::UnsupportedMediaType, "Send application/json with a webhook_url."));
     }
     let bytes = submission::read_small(PacedBody::new(body, &state.config.intake)).await?;
-    let request: TestRequest = serde_json::from_slice(&bytes).map_err(|error| ApiError::validation(format!("The JSON body is not valid: {error}.")))?;
+    let request: TestRequest =
+        serde_json::from_slice(&bytes).map_err(|error| ApiError::validation(format!("The JSON body is not valid: {error}.")))?;
     let target = state.fields().webhook_url(&request.webhook_url)?;
     let attempt = state.deliverer.send_test(caller.account.id, &target).await?;
     Ok(Json(AttemptShown::of_test(&target.url, &attempt)))

@@ -51,9 +51,12 @@ impl ErrorCode {
             Self::ScanNotFound | Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::UploadTooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::UploadConflict | Self::IdempotencyConflict | Self::IdempotencyInProgress | Self::ScanInProgress | Self::NoWebhook | Self::DeliveryInProgress => {
-                StatusCode::CONFLICT
-            }
+            Self::UploadConflict
+            | Self::IdempotencyConflict
+            | Self::IdempotencyInProgress
+            | Self::ScanInProgress
+            | Self::NoWebhook
+            | Self::DeliveryInProgress => StatusCode::CONFLICT,
             Self::UploadExpired => StatusCode::GONE,
             Self::FileTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -130,7 +133,8 @@ impl From<StoreError> for ApiError {
             StoreError::NotFound => Self::scan_not_found(),
             StoreError::Unavailable(_) => {
                 tracing::warn!(%error, "the store is unavailable");
-                Self::new(ErrorCode::StorageUnavailable, "The storage does not take anything at the moment; nothing was accepted.").retry_after(5)
+                Self::new(ErrorCode::StorageUnavailable, "The storage does not take anything at the moment; nothing was accepted.")
+                    .retry_after(5)
             }
             StoreError::Conflict(_) | StoreError::LeaseLost | StoreError::Corrupt(_) => Self::internal(&error),
         }
@@ -140,7 +144,10 @@ impl From<StoreError> for ApiError {
 impl From<BodyFault> for ApiError {
     fn from(fault: BodyFault) -> Self {
         match fault {
-            BodyFault::TooSlow => Self::new(ErrorCode::UploadTooSlow, "The upload is too slow; send at least 1 KiB per second, and all of it within the time limit."),
+            BodyFault::TooSlow => Self::new(
+                ErrorCode::UploadTooSlow,
+                "The upload is too slow; send at least 1 KiB per second, and all of it within the time limit.",
+            ),
             BodyFault::Broken => Self::validation("The body ended before its time; send it again, whole."),
         }
     }
@@ -199,7 +206,9 @@ pub(crate) async fn finish_answer(request: Request, next: Next) -> Response {
         }
         let mut answer = (error.code.status(), axum::Json(body)).into_response();
         std::mem::swap(answer.extensions_mut(), response.extensions_mut());
-        answer.headers_mut().extend(response.headers_mut().drain().filter_map(|(name, value)| Some((name?, value))).filter(|(name, _)| !is_body_header(name)));
+        answer.headers_mut().extend(
+            response.headers_mut().drain().filter_map(|(name, value)| Some((name?, value))).filter(|(name, _)| !is_body_header(name)),
+        );
         if let Some(seconds) = error.retry_after {
             answer.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }

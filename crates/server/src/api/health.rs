@@ -76,7 +76,10 @@ pub(crate) async fn ready(State(state): State<Shared>) -> Response {
 pub(crate) async fn metrics(State(state): State<Shared>, ConnectInfo(peer): ConnectInfo<SocketAddr>) -> Result<Response, ApiError> {
     // Behind a proxy every caller comes from this machine.
     if !peer.ip().is_loopback() || state.config.behind_proxy {
-        return Err(ApiError::new(ErrorCode::NotFound, "Metrics are served to this machine alone; FILESAFETY_METRICS_LISTEN serves them elsewhere."));
+        return Err(ApiError::new(
+            ErrorCode::NotFound,
+            "Metrics are served to this machine alone; FILESAFETY_METRICS_LISTEN serves them elsewhere.",
+        ));
     }
     Ok(render(&state).await)
 }

@@ -21,8 +21,7 @@ use super::{
     upload::{self, UploadInvitation},
 };
 use crate::{
-    clock,
-    egress,
+    clock, egress,
     intake::{Received, ReceivedContent},
     state::Shared,
     worker::{scan::ExpressFault, ticket::Ticket},
@@ -60,7 +59,12 @@ pub(crate) async fn submit(State(state): State<Shared>, caller: Caller, headers:
         (status = 408, description = "`upload_too_slow`", body = ErrorBody), (status = 409, description = "`idempotency_conflict`, `idempotency_in_progress`", body = ErrorBody),
         (status = 413, description = "`file_too_large`", body = ErrorBody), (status = 415, description = "`unsupported_media_type`", body = ErrorBody),
         (status = 429, description = "`quota_exceeded`, `rate_limited`", body = ErrorBody), (status = 503, description = "`overloaded`, `storage_unavailable`", body = ErrorBody)))]
-pub(crate) async fn submit_async(State(state): State<Shared>, caller: Caller, headers: HeaderMap, body: Body) -> Result<Response, ApiError> {
+pub(crate) async fn submit_async(
+    State(state): State<Shared>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
     take_in(&state, &caller, &headers, body, Waiting::No).await
 }
 
@@ -86,7 +90,9 @@ pub(crate) async fn delete(State(state): State<Shared>, caller: Caller, Path(id)
     let id = parse_id(&id)?;
     match state.store.delete(caller.account.id, id, clock::now()).await {
         Ok(()) => Ok(StatusCode::NO_CONTENT),
-        Err(filesafety_store::StoreError::Conflict(_)) => Err(ApiError::new(ErrorCode::ScanInProgress, "The scan is running; erase it when it has finished.").about(id)),
+        Err(filesafety_store::StoreError::Conflict(_)) => {
+            Err(ApiError::new(ErrorCode::ScanInProgress, "The scan is running; erase it when it has finished.").about(id))
+        }
         Err(error) => Err(error.into()),
     }
 }
@@ -97,7 +103,12 @@ pub(crate) fn parse_id(text: &str) -> Result<ScanId, ApiError> {
 }
 
 pub(crate) fn waiting_wanted(headers: &HeaderMap) -> Waiting {
-    let asynchronous = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split([',', ';'])).any(|preference| preference.trim().eq_ignore_ascii_case("respond-async"));
+    let asynchronous = headers
+        .get_all("prefer")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split([',', ';']))
+        .any(|preference| preference.trim().eq_ignore_ascii_case("respond-async"));
     if asynchronous { Waiting::No } else { Waiting::ForTheVerdict }
 }
 
@@ -135,14 +146,17 @@ async fn check_quota(state: &Shared, caller: &Caller) -> Result<(), ApiError> {
     let now = clock::now();
     let usage = state.store.usage(caller.account.id, now).await?;
     match usage.quota {
-        Some(quota) if usage.used >= quota => Err(quota_exceeded(&QuotaExceeded { quota, used: usage.used, period_ends: usage.period_ends })),
+        Some(quota) if usage.used >= quota => {
+            Err(quota_exceeded(&QuotaExceeded { quota, used: usage.used, period_ends: usage.period_ends }))
+        }
         Some(_) | None => Ok(()),
     }
 }
 
 pub(crate) fn quota_exceeded(exceeded: &QuotaExceeded) -> ApiError {
     let wait = exceeded.period_ends.since(clock::now()).as_secs();
-    let message = format!("The account has used its {} scans of this month; the next month begins {}.", exceeded.quota, exceeded.period_ends);
+    let message =
+        format!("The account has used its {} scans of this month; the next month begins {}.", exceeded.quota, exceeded.period_ends);
     ApiError::new(ErrorCode::QuotaExceeded, message).retry_after(wait)
 }
 
@@ -158,7 +172,14 @@ async fn replay(state: &Shared, caller: &Caller, earlier: &Earlier, submitted: &
 }
 
 /// A file that is in: deduplicated, judged in memory, or queued.
-pub(crate) async fn accept_file(state: &Shared, headers: &HeaderMap, ticket: Ticket, received: Received, waiting: Waiting, key: Option<HeldKey>) -> Result<Response, ApiError> {
+pub(crate) async fn accept_file(
+    state: &Shared,
+    headers: &HeaderMap,
+    ticket: Ticket,
+    received: Received,
+    waiting: Waiting,
+    key: Option<HeldKey>,
+) -> Result<Response, ApiError> {
     let Received { facts, content } = received;
     let id = ticket.id();
     let guard = ticket.has_webhook().then(|| state.gates.close(id));
@@ -186,7 +207,10 @@ pub(crate) async fn accept_file(state: &Shared, headers: &HeaderMap, ticket: Tic
             let ended = state.desk.ended(id);
             let account = ticket.account();
             let now = clock::now();
-            let accepted = ticket.accept(&state.store, now, facts, blob, Place::Queue { limit: state.config.intake.queue }).await.map_err(upload::store_fault)?;
+            let accepted = ticket
+                .accept(&state.store, now, facts, blob, Place::Queue { limit: state.config.intake.queue })
+                .await
+                .map_err(upload::store_fault)?;
             check_accepted(accepted)?;
             match waiting {
                 Waiting::No => record::underway(id, ScanState::Pending, Some(eta(state).await)),
@@ -217,14 +241,29 @@ async fn accept_url(state: &Shared, new: NewScan, url: String, waiting: Waiting)
 }
 
 /// Waits until the scan has ended or the time is up.
-async fn wait_for(state: &Shared, account: filesafety_model::AccountId, id: ScanId, ended: tokio::sync::oneshot::Receiver<()>, deadline: Instant) -> Result<Response, ApiError> {
+async fn wait_for(
+    state: &Shared,
+    account: filesafety_model::AccountId,
+    id: ScanId,
+    ended: tokio::sync::oneshot::Receiver<()>,
+    deadline: Instant,
+) -> Result<Response, ApiError> {
     let _ = timeout_at(deadline, ended).await;
     let scan: ScanRecord = state.store.scan(account, id).await?;
     record::answer(&scan)
 }
 
-async fn reusable(state: &Shared, headers: &HeaderMap, ticket: &Ticket, facts: &filesafety_store::FileFacts) -> Result<Option<filesafety_store::Reusable>, ApiError> {
-    let fresh_wanted = headers.get_all(header::CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok()).any(|value| value.to_ascii_lowercase().contains("no-cache"));
+async fn reusable(
+    state: &Shared,
+    headers: &HeaderMap,
+    ticket: &Ticket,
+    facts: &filesafety_store::FileFacts,
+) -> Result<Option<filesafety_store::Reusable>, ApiError> {
+    let fresh_wanted = headers
+        .get_all(header::CACHE_CONTROL)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| value.to_ascii_lowercase().contains("no-cache"));
     if fresh_wanted || state.config.deduplicate_for == Duration::ZERO {
         return Ok(None);
     }

@@ -57,15 +57,27 @@ fn filter(query: &str) -> Result<ListFilter, ApiError> {
         let refuse = |problem: &str| ApiError::validation(format!("{key} {problem}."));
         match key.as_ref() {
             "verdict" => filter.verdict = Some(value.parse().map_err(|()| refuse("must be clean, infected, nsfw, mixed or failed"))?),
-            "status" => filter.status = Some(value.parse().map_err(|()| refuse("must be awaiting_upload, pending, scanning, complete or failed"))?),
+            "status" => {
+                filter.status = Some(value.parse().map_err(|()| refuse("must be awaiting_upload, pending, scanning, complete or failed"))?)
+            }
             "file_hash" => filter.file_hash = Some(value.parse().map_err(|_| refuse("must be a SHA-256 of 64 hex digits"))?),
             "since" => filter.since = Some(value.parse().map_err(|_| refuse("must be an RFC 3339 time such as 2026-01-31T12:00:00Z"))?),
             "until" => filter.until = Some(value.parse().map_err(|_| refuse("must be an RFC 3339 time such as 2026-01-31T12:00:00Z"))?),
-            "limit" => filter.limit = value.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit)).ok_or_else(|| refuse("must be a number from 1 to 100"))?,
+            "limit" => {
+                filter.limit = value
+                    .parse()
+                    .ok()
+                    .filter(|limit| (1..=LIMIT_MAX).contains(limit))
+                    .ok_or_else(|| refuse("must be a number from 1 to 100"))?
+            }
             "cursor" => filter.cursor = Some(value.parse::<Cursor>().map_err(|_| refuse("must be the next_cursor of an earlier answer"))?),
             other => match other.strip_prefix("metadata.") {
                 Some(name) if !name.is_empty() => filter.metadata.push((name.to_owned(), value.into_owned())),
-                Some(_) | None => return Err(refuse("is no filter; there are verdict, status, file_hash, since, until, metadata.<key>, limit and cursor")),
+                Some(_) | None => {
+                    return Err(refuse(
+                        "is no filter; there are verdict, status, file_hash, since, until, metadata.<key>, limit and cursor",
+                    ));
+                }
             },
         }
     }
@@ -85,7 +97,18 @@ mod tests {
 
     #[test]
     fn refuses_what_it_does_not_know() {
-        for query in ["verdict=ok", "status=done", "file_hash=1", "since=yesterday", "limit=0", "limit=101", "cursor=x", "colour=red", "metadata.=1", "limit=1&limit=2"] {
+        for query in [
+            "verdict=ok",
+            "status=done",
+            "file_hash=1",
+            "since=yesterday",
+            "limit=0",
+            "limit=101",
+            "cursor=x",
+            "colour=red",
+            "metadata.=1",
+            "limit=1&limit=2",
+        ] {
             assert!(filter(query).is_err(), "{query}");
         }
     }

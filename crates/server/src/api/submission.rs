@@ -66,7 +66,9 @@ impl AppState {
     pub(crate) fn check_length(&self, headers: &HeaderMap, slack: u64) -> Result<(), ApiError> {
         let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
         match length {
-            Some(length) if length > self.config.intake.file.saturating_add(slack) => Err(ApiError::file_too_large(self.config.intake.file)),
+            Some(length) if length > self.config.intake.file.saturating_add(slack) => {
+                Err(ApiError::file_too_large(self.config.intake.file))
+            }
             Some(_) | None => Ok(()),
         }
     }
@@ -95,7 +97,9 @@ async fn read_form(state: &Shared, form: &mut Multipart<PacedBody>, waiting: Wai
     let mut wishes = Wishes::default();
     let mut file = None;
     while let Some(part) = form.next_part().await? {
-        let twice = |taken: bool, name: &str| if taken { Err(ApiError::validation(format!("The form has two parts called {name}; send one."))) } else { Ok(()) };
+        let twice = |taken: bool, name: &str| {
+            if taken { Err(ApiError::validation(format!("The form has two parts called {name}; send one."))) } else { Ok(()) }
+        };
         match part.name.as_str() {
             "file" => {
                 twice(file.is_some(), "file")?;
@@ -119,7 +123,9 @@ async fn read_form(state: &Shared, form: &mut Multipart<PacedBody>, waiting: Wai
             }
             other => {
                 let shown: String = other.chars().take(40).collect();
-                return Err(ApiError::validation(format!("The form has an unknown part {shown:?}; there are file, webhook_url, metadata, scan_types and events.")));
+                return Err(ApiError::validation(format!(
+                    "The form has an unknown part {shown:?}; there are file, webhook_url, metadata, scan_types and events."
+                )));
             }
         }
     }
@@ -182,7 +188,13 @@ pub(crate) fn hold_key(state: &Shared, caller: &Caller, headers: &HeaderMap) -> 
     let key = value.to_str().ok().filter(|key| (1..=255).contains(&key.len()) && key.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
     let key = key.ok_or_else(|| ApiError::validation("Idempotency-Key must be 1 to 255 printable ASCII characters."))?;
     let held = state.idempotency.hold(caller.account.id, key);
-    let held = held.ok_or_else(|| ApiError::new(ErrorCode::IdempotencyInProgress, "The first request with this Idempotency-Key is still under way; try again when it is answered.").retry_after(1))?;
+    let held = held.ok_or_else(|| {
+        ApiError::new(
+            ErrorCode::IdempotencyInProgress,
+            "The first request with this Idempotency-Key is still under way; try again when it is answered.",
+        )
+        .retry_after(1)
+    })?;
     Ok(Some(HeldKey { key: key.to_owned(), _held: held }))
 }
 
@@ -195,7 +207,11 @@ pub(crate) fn same_request(earlier: &Earlier, fields: &[u8; 32], digest: Option<
     if earlier.fields == *fields && same_bytes {
         Ok(earlier.scan)
     } else {
-        Err(ApiError::new(ErrorCode::IdempotencyConflict, "This Idempotency-Key was used for another request; use a new key for each file.").about(earlier.scan))
+        Err(ApiError::new(
+            ErrorCode::IdempotencyConflict,
+            "This Idempotency-Key was used for another request; use a new key for each file.",
+        )
+        .about(earlier.scan))
     }
 }
 

@@ -46,7 +46,8 @@ pub(crate) async fn invite(state: &Shared, new: NewScan) -> Result<Response, Api
         Awaiting::Awaiting => {}
         Awaiting::IdempotencyTaken(earlier) => return Err(scan::idempotency_taken(&earlier)),
         Awaiting::TooManyOpen => {
-            let message = format!("The account has {} upload URLs open; use them, or wait until they expire.", state.config.intake.open_uploads);
+            let message =
+                format!("The account has {} upload URLs open; use them, or wait until they expire.", state.config.intake.open_uploads);
             return Err(ApiError::new(ErrorCode::RateLimited, message).retry_after(60));
         }
     }
@@ -68,7 +69,12 @@ pub(crate) async fn invite(state: &Shared, new: NewScan) -> Result<Response, Api
         (status = 404, description = "`not_found`", body = ErrorBody), (status = 408, description = "`upload_too_slow`", body = ErrorBody), (status = 409, description = "`upload_conflict`: used already", body = ErrorBody),
         (status = 410, description = "`upload_expired`", body = ErrorBody), (status = 413, description = "`file_too_large`", body = ErrorBody), (status = 429, description = "`quota_exceeded`", body = ErrorBody),
         (status = 502, description = "`upstream_error`", body = ErrorBody), (status = 503, description = "`overloaded`, `storage_unavailable`", body = ErrorBody)))]
-pub(crate) async fn put(State(state): State<Shared>, Path((id, token)): Path<(String, String)>, headers: HeaderMap, body: Body) -> Response {
+pub(crate) async fn put(
+    State(state): State<Shared>,
+    Path((id, token)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
     let waiting = scan::waiting_wanted(&headers);
     let response = take(&state, &id, &token, &headers, body, waiting).await;
     with_any_origin(response.into_response())
@@ -99,7 +105,9 @@ async fn take(state: &Shared, id: &str, token: &str, headers: &HeaderMap, body: 
     let record = match state.store.upload_slot(id, token_digest(token), clock::now()).await? {
         UploadSlot::Open(record) => record,
         UploadSlot::Used(_) => return Err(ApiError::new(ErrorCode::UploadConflict, "A file was uploaded here already.").about(id)),
-        UploadSlot::Expired(_) => return Err(ApiError::new(ErrorCode::UploadExpired, "This upload URL has expired; ask for a new one.").about(id)),
+        UploadSlot::Expired(_) => {
+            return Err(ApiError::new(ErrorCode::UploadExpired, "This upload URL has expired; ask for a new one.").about(id));
+        }
         UploadSlot::Unknown => return Err(unknown()),
     };
     state.check_length(headers, 0)?;
@@ -124,7 +132,9 @@ async fn read(state: &Shared, body: Body, name: Option<String>, waiting: Waiting
 pub(crate) fn store_fault(error: StoreError) -> ApiError {
     match error {
         StoreError::Conflict(Conflict::UploadUsed) => ApiError::new(ErrorCode::UploadConflict, "A file was uploaded here already."),
-        StoreError::Conflict(Conflict::UploadExpired) => ApiError::new(ErrorCode::UploadExpired, "This upload URL has expired; ask for a new one."),
+        StoreError::Conflict(Conflict::UploadExpired) => {
+            ApiError::new(ErrorCode::UploadExpired, "This upload URL has expired; ask for a new one.")
+        }
         other => other.into(),
     }
 }

@@ -29,5 +29,11 @@ pub(crate) struct UsageView {
 pub(crate) async fn show(State(state): State<Shared>, caller: Caller) -> Result<Json<UsageView>, ApiError> {
     caller.read(&state)?;
     let usage = state.store.usage(caller.account.id, clock::now()).await?;
-    Ok(Json(UsageView { plan: usage.plan, scans_used: usage.used, scans_quota: usage.quota, overage_scans: usage.overage, period_ends: usage.period_ends.to_string() }))
+    Ok(Json(UsageView {
+        plan: usage.plan,
+        scans_used: usage.used,
+        scans_quota: usage.quota,
+        overage_scans: usage.overage,
+        period_ends: usage.period_ends.to_string(),
+    }))
 }

@@ -55,7 +55,12 @@ impl Reader<'_> {
         let setting = Setting::find(key);
         let value = self.0.get(key);
         let text = value.map_or_else(String::new, |value| if setting.secret { "[redacted]".to_owned() } else { value.text.clone() });
-        ConfigError::Bad { env: setting.env, origin: value.map_or_else(|| "unset".to_owned(), |value| value.origin.to_string()), value: text, problem }
+        ConfigError::Bad {
+            env: setting.env,
+            origin: value.map_or_else(|| "unset".to_owned(), |value| value.origin.to_string()),
+            value: text,
+            problem,
+        }
     }
 }
 

@@ -18,7 +18,8 @@ pub struct Sources {
 impl Sources {
     /// The process's own environment, and `filesafety.toml` in the current folder or where `FILESAFETY_CONFIG` points.
     pub fn of_process(flags: BTreeMap<String, String>, config_flag: Option<PathBuf>) -> Self {
-        let mut environment: BTreeMap<_, _> = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect();
+        let mut environment: BTreeMap<_, _> =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect();
         let named = config_flag.or_else(|| environment.remove("FILESAFETY_CONFIG").map(PathBuf::from));
         environment.remove("FILESAFETY_CONFIG");
         let file = named.map_or_else(|| (PathBuf::from("filesafety.toml"), false), |path| (path, true));
@@ -33,7 +34,10 @@ pub enum Origin {
     File(PathBuf),
     Environment(String),
     /// `NAME_FILE` named a file that holds the value.
-    ValueFile { variable: String, path: PathBuf },
+    ValueFile {
+        variable: String,
+        path: PathBuf,
+    },
     Flag(String),
 }
 
@@ -122,13 +126,20 @@ fn from_file(sources: &Sources) -> Result<BTreeMap<&'static str, Value>, ConfigE
     let mut values = BTreeMap::new();
     for (key, value) in table {
         let setting = SETTINGS.iter().find(|setting| setting.key == key);
-        let setting = setting.ok_or_else(|| ConfigError::Unknown { origin: format!("{key} in {}", path.display()), near: nearest(&format!("FILESAFETY_{}", key.to_uppercase())) })?;
+        let setting = setting.ok_or_else(|| ConfigError::Unknown {
+            origin: format!("{key} in {}", path.display()),
+            near: nearest(&format!("FILESAFETY_{}", key.to_uppercase())),
+        })?;
         let text = match value {
             toml::Value::String(text) => text,
             toml::Value::Integer(number) => number.to_string(),
             toml::Value::Boolean(on) => if on { "on" } else { "off" }.to_owned(),
-            toml::Value::Array(items) => items.iter().map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned)).collect::<Vec<_>>().join(","),
-            toml::Value::Float(_) | toml::Value::Datetime(_) | toml::Value::Table(_) => return Err(unreadable(format!("{key} must be a text, a whole number, true, false or a list of texts"))),
+            toml::Value::Array(items) => {
+                items.iter().map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned)).collect::<Vec<_>>().join(",")
+            }
+            toml::Value::Float(_) | toml::Value::Datetime(_) | toml::Value::Table(_) => {
+                return Err(unreadable(format!("{key} must be a text, a whole number, true, false or a list of texts")));
+            }
         };
         values.insert(setting.key, Value { text, origin: Origin::File(path.clone()) });
     }

@@ -3,7 +3,8 @@ use std::collections::BTreeMap;
 use super::*;
 
 fn resolve(flags: &[(&str, &str)], environment: &[(&str, &str)]) -> Result<Resolved, ConfigError> {
-    let own = |pairs: &[(&str, &str)]| pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<BTreeMap<_, _>>();
+    let own =
+        |pairs: &[(&str, &str)]| pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect::<BTreeMap<_, _>>();
     Resolved::new(&Sources { flags: own(flags), environment: own(environment), file: None })
 }
 
@@ -26,7 +27,8 @@ fn defaults_are_valid() {
 
 #[test]
 fn flags_win_over_the_environment_over_defaults() {
-    let resolved = resolve(&[("listen", "127.0.0.1:1")], &[("FILESAFETY_LISTEN", "127.0.0.1:2"), ("FILESAFETY_LOG", "debug"), ("PATH", "x")]).unwrap();
+    let resolved =
+        resolve(&[("listen", "127.0.0.1:1")], &[("FILESAFETY_LISTEN", "127.0.0.1:2"), ("FILESAFETY_LOG", "debug"), ("PATH", "x")]).unwrap();
     let origin = |key| resolved.get(key).map(|value| value.origin.to_string()).unwrap();
     assert_eq!((origin("listen"), origin("log"), origin("policy")), ("--listen".into(), "FILESAFETY_LOG".into(), "default".into()));
 }

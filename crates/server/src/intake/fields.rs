@@ -56,7 +56,8 @@ const EVENTS: [&str; 2] = [announce::SCAN_COMPLETE, announce::SCAN_VERDICT_UPDAT
 
 impl Fields<'_> {
     pub(crate) fn webhook_url(&self, text: &str) -> Result<WebhookTarget, FieldError> {
-        let url = WebhookUrl::parse(text, self.webhooks).map_err(|error| FieldError { field: "webhook_url", problem: error.to_string() })?;
+        let url =
+            WebhookUrl::parse(text, self.webhooks).map_err(|error| FieldError { field: "webhook_url", problem: error.to_string() })?;
         Ok(WebhookTarget { url_host: url.host_shown(), url: url.as_str().to_owned() })
     }
 
@@ -78,18 +79,24 @@ impl Fields<'_> {
 
     pub(crate) fn scan_types(&self, text: &str) -> Result<ScanTypes, FieldError> {
         let refuse = |problem: String| FieldError { field: "scan_types", problem };
-        let names: Vec<String> = serde_json::from_str(text).map_err(|_| refuse("must be a JSON list such as [\"virus\", \"nsfw\"]".to_owned()))?;
+        let names: Vec<String> =
+            serde_json::from_str(text).map_err(|_| refuse("must be a JSON list such as [\"virus\", \"nsfw\"]".to_owned()))?;
         ScanTypes::parse(names).map_err(|error| refuse(error.to_string()))
     }
 
     pub(crate) fn events(&self, text: &str) -> Result<Vec<String>, FieldError> {
         let refuse = |problem: String| FieldError { field: "events", problem };
-        let names: Vec<String> = serde_json::from_str(text).map_err(|_| refuse("must be a JSON list such as [\"scan.complete\"]".to_owned()))?;
+        let names: Vec<String> =
+            serde_json::from_str(text).map_err(|_| refuse("must be a JSON list such as [\"scan.complete\"]".to_owned()))?;
         if names.is_empty() {
             return Err(refuse("names no event; leave it out, or name scan.complete".to_owned()));
         }
         match names.iter().find(|name| !EVENTS.contains(&name.as_str())) {
-            Some(unknown) => Err(refuse(format!("names the unknown event {:?}; there are {}", unknown.chars().take(40).collect::<String>(), EVENTS.join(" and ")))),
+            Some(unknown) => Err(refuse(format!(
+                "names the unknown event {:?}; there are {}",
+                unknown.chars().take(40).collect::<String>(),
+                EVENTS.join(" and ")
+            ))),
             None => Ok(names),
         }
     }

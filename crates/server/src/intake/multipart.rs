@@ -153,7 +153,11 @@ impl<S: Source> Multipart<S> {
             if let Some(end) = memmem::find(&self.buffer, b"\r\n") {
                 let padding = self.buffer.split_to(end + 2);
                 let blank = padding.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'));
-                return if blank { Ok(AfterDelimiter::Opens) } else { Err(MultipartError::Malformed("text follows a boundary on its line")) };
+                return if blank {
+                    Ok(AfterDelimiter::Opens)
+                } else {
+                    Err(MultipartError::Malformed("text follows a boundary on its line"))
+                };
             }
             if self.buffer.len() > SLACK_MAX {
                 return Err(MultipartError::Malformed("text follows a boundary on its line"));
@@ -194,7 +198,8 @@ enum AfterDelimiter {
 fn parse_headers(headers: &[u8]) -> Result<Part, MultipartError> {
     let text = String::from_utf8_lossy(headers);
     let lines = text.split("\r\n").filter_map(|line| line.split_once(':'));
-    let disposition = lines.into_iter().find(|(name, _)| name.trim().eq_ignore_ascii_case("content-disposition")).map(|(_, value)| value.trim());
+    let disposition =
+        lines.into_iter().find(|(name, _)| name.trim().eq_ignore_ascii_case("content-disposition")).map(|(_, value)| value.trim());
     let disposition = disposition.ok_or(MultipartError::Malformed("it has no Content-Disposition header"))?;
     if !disposition.get(..9).is_some_and(|kind| kind.eq_ignore_ascii_case("form-data")) {
         return Err(MultipartError::Malformed("its Content-Disposition is not form-data"));

@@ -4,7 +4,9 @@ use std::{num::NonZeroUsize, time::Duration};
 
 use bytes::Bytes;
 use filesafety_engine::Engine;
-use filesafety_model::{Ask, Coverage, EngineOutcome, EngineReport, FailureCode, Judgement, Pictures, Policy, Reason, Report, ScanTypes, Unexamined, decide};
+use filesafety_model::{
+    Ask, Coverage, EngineOutcome, EngineReport, FailureCode, Judgement, Pictures, Policy, Reason, Report, ScanTypes, Unexamined, decide,
+};
 use tokio::time::Instant;
 
 use super::{
@@ -36,7 +38,12 @@ pub(crate) const PATIENCE_ASYNC: Duration = Duration::from_secs(60);
 
 impl Judge {
     pub(crate) fn new(engine: Engine, threads: NonZeroUsize, memory: u64, policy: Policy) -> std::io::Result<Self> {
-        Ok(Self { threads: ScanThreads::start(engine, threads)?, turns: Turns::new(threads.get()), memory: ScanMemory::new(memory), policy })
+        Ok(Self {
+            threads: ScanThreads::start(engine, threads)?,
+            turns: Turns::new(threads.get()),
+            memory: ScanMemory::new(memory),
+            policy,
+        })
     }
 
     /// Everything besides the bytes and the types that a judgement depends on.

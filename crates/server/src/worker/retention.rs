@@ -11,7 +11,8 @@ const SWEEP_EVERY: Duration = Duration::from_secs(30);
 
 /// Sweeps until the service ends.
 pub(crate) async fn run(state: Arc<AppState>) {
-    let policy = RetentionPolicy { finished: state.config.retention, upload_grace: state.config.intake.deadline, ..RetentionPolicy::default() };
+    let policy =
+        RetentionPolicy { finished: state.config.retention, upload_grace: state.config.intake.deadline, ..RetentionPolicy::default() };
     loop {
         sweep(&state, policy).await;
         let uses = state.keys.take_uses();
@@ -47,7 +48,13 @@ async fn sweep(state: &AppState, policy: RetentionPolicy) {
 async fn end_overdue(state: &AppState, scan: &ScanRecord) {
     let at = clock::now();
     let judgement = Judgement::failed(FailureCode::StorageLost, "The scan did not finish within a day; send the file again.");
-    let finished = announce::Finished { scan: scan.id, judgement: &judgement, digest: scan.file.as_ref().map(|file| &file.sha256), metadata: scan.metadata.as_deref(), at };
+    let finished = announce::Finished {
+        scan: scan.id,
+        judgement: &judgement,
+        digest: scan.file.as_ref().map(|file| &file.sha256),
+        metadata: scan.metadata.as_deref(),
+        at,
+    };
     let announcement = announce::scan_complete(EventId::new(at, clock::entropy()), &finished);
     let delivery = scan.webhook.is_some().then(|| state.gates.first_delivery(scan.id, at));
     let outcome = Outcome { at, file: None, judgement, announcement, delivery };

@@ -103,7 +103,15 @@ impl Desk {
     }
 
     /// What is written down when a scan ends.
-    fn outcome(&self, scan: ScanId, file: Option<FileFacts>, digest: Option<&FileFacts>, judgement: Judgement, metadata: Option<&str>, webhook: bool) -> Outcome {
+    fn outcome(
+        &self,
+        scan: ScanId,
+        file: Option<FileFacts>,
+        digest: Option<&FileFacts>,
+        judgement: Judgement,
+        metadata: Option<&str>,
+        webhook: bool,
+    ) -> Outcome {
         let at: Timestamp = clock::now();
         let event = EventId::new(at, clock::entropy());
         let facts = file.as_ref().or(digest);

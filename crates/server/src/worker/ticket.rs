@@ -1,7 +1,9 @@
 //! A scan that has its bytes, and no verdict yet: new, or come by an upload URL.
 
 use filesafety_model::{AccountId, ScanId, ScanTypes, Timestamp};
-use filesafety_store::{Accepted, Blob, FileFacts, NewScan, Outcome, Place, Recorded, ScanRecord, StateRecord, Store, StoreError, WebhookState};
+use filesafety_store::{
+    Accepted, Blob, FileFacts, NewScan, Outcome, Place, Recorded, ScanRecord, StateRecord, Store, StoreError, WebhookState,
+};
 
 /// Either way a scan gets its bytes in a request.
 #[derive(Clone)]
@@ -62,7 +64,14 @@ impl Ticket {
     }
 
     /// Writes the scan down with its bytes; the verdict follows.
-    pub(crate) async fn accept(self, store: &Store, now: Timestamp, file: FileFacts, blob: Blob, place: Place) -> Result<Accepted, StoreError> {
+    pub(crate) async fn accept(
+        self,
+        store: &Store,
+        now: Timestamp,
+        file: FileFacts,
+        blob: Blob,
+        place: Place,
+    ) -> Result<Accepted, StoreError> {
         match self {
             Self::New(new) => store.accept(*new, file, blob, place).await,
             Self::Upload(scan) => store.accept_upload(scan.id, now, file, blob, place).await,

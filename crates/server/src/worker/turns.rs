@@ -37,7 +37,13 @@ const SYNC_STARTS_AT_MOST: u32 = 3;
 
 impl Turns {
     pub(crate) fn new(threads: usize) -> Self {
-        Self(Arc::new(Mutex::new(State { free: threads, capacity: threads, sync_waiting: VecDeque::new(), async_waiting: VecDeque::new(), sync_starts_in_a_row: 0 })))
+        Self(Arc::new(Mutex::new(State {
+            free: threads,
+            capacity: threads,
+            sync_waiting: VecDeque::new(),
+            async_waiting: VecDeque::new(),
+            sync_starts_in_a_row: 0,
+        })))
     }
 
     /// Waits for a thread. Dropping the future gives up the place in the queue.

@@ -146,7 +146,9 @@ fn open(path: &Path, links: Links) -> Result<(File, u64), Unread> {
 /// All bytes, `expected` of them or not, up to `largest`.
 fn read(from: impl Read, expected: u64, largest: u64) -> Result<Vec<u8>, Unread> {
     let mut content = Vec::new();
-    content.try_reserve_exact(usize::try_from(expected).unwrap_or(usize::MAX)).map_err(|_| Unread { code: "unreadable", message: "not enough memory".to_owned() })?;
+    content
+        .try_reserve_exact(usize::try_from(expected).unwrap_or(usize::MAX))
+        .map_err(|_| Unread { code: "unreadable", message: "not enough memory".to_owned() })?;
     from.take(largest.saturating_add(1)).read_to_end(&mut content)?;
     if content.len() as u64 > largest { Err(too_large(largest)) } else { Ok(content) }
 }

@@ -74,7 +74,15 @@ impl Printer {
         if let Ok(style) = ProgressStyle::with_template("{elapsed} {bar:30} {pos} of {len} files {msg}") {
             progress.set_style(style);
         }
-        Self { json, quiet, colours: Colours::of_stdout(), out: BufWriter::new(io::stdout()), progress, tally: Tally::default(), begun: Instant::now() }
+        Self {
+            json,
+            quiet,
+            colours: Colours::of_stdout(),
+            out: BufWriter::new(io::stdout()),
+            progress,
+            tally: Tally::default(),
+            begun: Instant::now(),
+        }
     }
 
     /// Counts what is found, for others to advance.
@@ -241,7 +249,13 @@ mod tests {
 
     #[test]
     fn rows_name_the_finding_and_where_it_stands() {
-        let primary = Primary { kind: Kind::Malware, engine: EngineName::YaraX, signature: "Test".into(), path: "in\u{202e}ner.zip/x".into(), reason: None };
+        let primary = Primary {
+            kind: Kind::Malware,
+            engine: EngineName::YaraX,
+            signature: "Test".into(),
+            path: "in\u{202e}ner.zip/x".into(),
+            reason: None,
+        };
         let infected = outcome("a.zip", judgement(Verdict::Infected, Some(primary), Coverage::default()));
         assert_eq!(row(&infected, Colours::Off), "infected  Test                               a.zip → in\\u{202e}ner.zip/x");
         let mut coverage = Coverage::default();

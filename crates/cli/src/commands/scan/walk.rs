@@ -1,8 +1,7 @@
 //! Finding the files under what was named.
 
 use std::{
-    fs,
-    io,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -35,7 +34,10 @@ pub(super) fn walk(named: &[PathBuf], take: &mut dyn FnMut(Target) -> bool) {
         let go_on = match fs::metadata(path) {
             Ok(facts) if facts.is_dir() => walk_folder(path.clone(), take),
             Ok(facts) if facts.is_file() => take(Target::File { path: path.clone(), links: Links::Followed }),
-            Ok(_) => take(Target::Unreadable { path: path.clone(), error: io::Error::other("neither a file nor a folder; - reads standard input") }),
+            Ok(_) => take(Target::Unreadable {
+                path: path.clone(),
+                error: io::Error::other("neither a file nor a folder; - reads standard input"),
+            }),
             Err(error) => take(Target::Unreadable { path: path.clone(), error }),
         };
         if !go_on {

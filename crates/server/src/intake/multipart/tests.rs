@@ -45,7 +45,9 @@ fn part(disposition: &str, content: &str) -> String {
 
 #[test]
 fn reads_parts_in_pieces_of_any_size() {
-    let body = part("form-data; name=\"file\"; filename=\"a b.txt\"", "one\r\n--X\r\n--XY two") + &part("form-data; name=metadata", "{}") + "--XX--\r\n";
+    let body = part("form-data; name=\"file\"; filename=\"a b.txt\"", "one\r\n--X\r\n--XY two")
+        + &part("form-data; name=metadata", "{}")
+        + "--XX--\r\n";
     for size in 1..body.len() {
         let parts = read_in(size, body.as_bytes()).unwrap();
         assert_eq!(parts.len(), 2);
@@ -97,7 +99,13 @@ fn bounds_headers_and_parts() {
 #[test]
 fn refuses_bad_boundaries() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    for content_type in ["multipart/form-data", "multipart/form-data; boundary=", "multipart/form-data; boundary=\"\"", "multipart/form-data; boundary=\"open", &format!("multipart/form-data; boundary={}", "b".repeat(71))] {
+    for content_type in [
+        "multipart/form-data",
+        "multipart/form-data; boundary=",
+        "multipart/form-data; boundary=\"\"",
+        "multipart/form-data; boundary=\"open",
+        &format!("multipart/form-data; boundary={}", "b".repeat(71)),
+    ] {
         assert_eq!(runtime.block_on(read_with(content_type, b"", 1)), Err(MultipartError::NoBoundary), "{content_type}");
     }
 }

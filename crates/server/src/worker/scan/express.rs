@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use filesafety_model::Judgement;
-use filesafety_store::{Accepted, Beside, Earlier, FileFacts, Lease, Place, QuotaExceeded, Recorded, ScanRecord, StoreError};
+use filesafety_store::{Accepted, Earlier, FileFacts, Lease, Place, QuotaExceeded, Recorded, ScanRecord, StoreError};
 use tokio::sync::oneshot;
 
 use super::{Desk, LEASE};
@@ -64,7 +64,13 @@ impl Desk {
         Express { finished, accepted }
     }
 
-    async fn run_express(self: &Arc<Self>, ticket: Ticket, facts: FileFacts, content: Bytes, caller: &mut Caller) -> Result<Box<ScanRecord>, ExpressFault> {
+    async fn run_express(
+        self: &Arc<Self>,
+        ticket: Ticket,
+        facts: FileFacts,
+        content: Bytes,
+        caller: &mut Caller,
+    ) -> Result<Box<ScanRecord>, ExpressFault> {
         let file = FileInHand { content: content.clone(), name: facts.name.clone(), types: ticket.types(), lane: Lane::Sync };
         let desk = self.clone();
         let mut judging = tokio::spawn(async move {
@@ -105,7 +111,13 @@ impl Desk {
     }
 
     /// Writes down a scan whose judgement is known, its own or an earlier one's.
-    pub(crate) async fn record_known(&self, ticket: Ticket, facts: FileFacts, judgement: Judgement, deduplicated: bool) -> Result<Box<ScanRecord>, ExpressFault> {
+    pub(crate) async fn record_known(
+        &self,
+        ticket: Ticket,
+        facts: FileFacts,
+        judgement: Judgement,
+        deduplicated: bool,
+    ) -> Result<Box<ScanRecord>, ExpressFault> {
         let outcome = self.outcome(ticket.id(), Some(facts), None, judgement, ticket.metadata(), ticket.has_webhook());
         let record = ticket.finished(&outcome, deduplicated);
         let verdict = outcome.judgement.verdict;
@@ -133,7 +145,6 @@ impl Desk {
             Accepted::Overloaded | Accepted::Queued => return Err(ExpressFault::Overloaded),
         };
         self.running().insert(lease.scan, lease);
-        self.store.start(lease, Beside::Others).await?;
         Ok(lease)
     }
 }
