@@ -2,7 +2,9 @@ use filesafety_model::Reason;
 use proptest::prelude::*;
 
 use super::{
-    fixtures::{Member, Record, bzip2, deflate, eicar, finish_zip, gzip, gzip_named, noise, tar, tar_member, xz, zip, zip_lzma, zip64, zstd},
+    fixtures::{
+        Member, Record, bzip2, deflate, eicar, finish_zip, gzip, gzip_named, noise, tar, tar_member, xz, zip, zip_lzma, zip64, zstd,
+    },
     open,
 };
 use crate::{
