@@ -27,7 +27,7 @@ pub(crate) fn scan(engine: &Engine, scanner: &mut Scanner<'_>, input: &Input<'_>
         coverage: Coverage::default(),
         path: String::new(),
         depth: 0,
-        shut: Shut::Open,
+        door: Door::Open,
         scratch: vec![0; STEP],
     };
     let stopped = walk.examine(input.content, input.name).err().map(|Stop| walk.budget.stopped());
@@ -67,16 +67,16 @@ struct Walk<'a, 'r> {
     path: String,
     /// How many containers enclose it.
     depth: u32,
-    shut: Shut,
+    door: Door,
     /// Where decoders write; taken while one is at work.
     scratch: Vec<u8>,
 }
 
 /// Whether children are examined: not at the depth limit, where it is only told whether there are any.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shut {
+enum Door {
     Open,
-    Shut,
+    Closed,
     /// And a child was there.
     Refused,
 }
@@ -161,9 +161,9 @@ impl Walk<'_, '_> {
     fn open(&mut self, content: &[u8], name: Option<&str>) -> Result<(), Stop> {
         let file_type = identify(content);
         let at_limit = self.depth >= self.engine.limits.depth;
-        self.shut = if at_limit { Shut::Shut } else { Shut::Open };
+        self.door = if at_limit { Door::Closed } else { Door::Open };
         match file_type {
-            FileType::Container(_) if at_limit => self.shut = Shut::Refused,
+            FileType::Container(_) if at_limit => self.door = Door::Refused,
             FileType::Container(format) => {
                 unpack::open(format, content, name, self)?;
                 match format {
@@ -179,10 +179,10 @@ impl Walk<'_, '_> {
             }
             FileType::Leaf => search::embedded(content, self)?,
         }
-        if self.shut == Shut::Refused {
+        if self.door == Door::Refused {
             self.limit(Limit::Depth);
         }
-        self.shut = Shut::Open;
+        self.door = Door::Open;
         Ok(())
     }
 
@@ -204,10 +204,10 @@ impl Walk<'_, '_> {
 
     /// Whether the child that is offered is not to be examined.
     fn refuses(&mut self) -> bool {
-        if self.shut == Shut::Shut {
-            self.shut = Shut::Refused;
+        if self.door == Door::Closed {
+            self.door = Door::Refused;
         }
-        self.shut == Shut::Refused
+        self.door == Door::Refused
     }
 
     /// Decodes into memory, step by step under the budget. What was decoded stands in `buffer` also when it stops.
@@ -304,20 +304,20 @@ impl Sink for Walk<'_, '_> {
     }
 
     fn unexamined(&mut self, reason: Reason, detail: &str) {
-        if self.shut == Shut::Open {
+        if self.door == Door::Open {
             self.coverage.add_unexamined(Unexamined::new(&self.path, reason, detail));
         }
     }
 
     fn member_unexamined(&mut self, name: &str, reason: Reason, detail: &str) {
-        if self.shut == Shut::Open {
+        if self.door == Door::Open {
             let path = if self.path.is_empty() { shown(name) } else { format!("{}/{}", self.path, shown(name)) };
             self.coverage.add_unexamined(Unexamined::new(path, reason, detail));
         }
     }
 
     fn note(&mut self, note: &str) {
-        if self.shut == Shut::Open {
+        if self.door == Door::Open {
             self.coverage.add_note(&self.path, note);
         }
     }

@@ -42,9 +42,12 @@ fn streams(codec: &Codec, content: &[u8], sink: &mut dyn Sink) -> Result<(), Sto
     Ok(())
 }
 
+/// Whether the header that content starts with proves itself.
+type Check = fn(&[u8]) -> bool;
+
 /// Archives that are not opened count only with a whole header that proves itself.
 fn closed(content: &[u8], sink: &mut dyn Sink) -> Result<(), Stop> {
-    let kinds: [(&[u8], fn(&[u8]) -> bool, &str); 4] = [
+    let kinds: [(&[u8], Check, &str); 4] = [
         (b"7z\xbc\xaf\x27\x1c", is_seven_zip, "SevenZip"),
         (b"Rar!\x1a\x07\x00", is_rar4, "Rar"),
         (b"Rar!\x1a\x07\x01\x00", is_rar5, "Rar"),

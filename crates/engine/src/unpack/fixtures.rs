@@ -178,6 +178,41 @@ pub(crate) fn finish_zip(mut archive: Vec<u8>, entries: &[(&Member, u32)]) -> Ve
     archive
 }
 
+/// One stored member in a zip64, every number of which stands in the zip64 fields.
+pub(crate) fn zip64(content: &[u8]) -> Vec<u8> {
+    let member = Member::stored("a", content);
+    let sizes = [content.len() as u64; 2];
+    let field = |values: &[u64]| {
+        let mut field = 1u16.to_le_bytes().to_vec();
+        field.extend((values.len() as u16 * 8).to_le_bytes());
+        field.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        field
+    };
+    let (local_field, central_field) = (field(&sizes), field(&[sizes[0], sizes[1], 0]));
+    let mut local = member.local_record();
+    local[18..26].fill(0xff);
+    local[28] = local_field.len() as u8;
+    local.splice(31..31, local_field);
+    let mut central = member.central_record(u32::MAX);
+    central[20..28].fill(0xff);
+    central[30] = central_field.len() as u8;
+    central.extend(central_field);
+    let (start, bytes) = (local.len() as u64, central.len() as u64);
+    let mut archive = [local, central].concat();
+    let end64 = archive.len() as u64;
+    archive.extend(b"PK\x06\x06");
+    archive.extend(44u64.to_le_bytes());
+    archive.extend([45, 0, 45, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    archive.extend([1, 1, bytes, start].iter().flat_map(|value: &u64| value.to_le_bytes()));
+    archive.extend(b"PK\x06\x07\0\0\0\0");
+    archive.extend(end64.to_le_bytes());
+    archive.extend(1u32.to_le_bytes());
+    archive.extend(b"PK\x05\x06\0\0\0\0");
+    archive.extend([0xff; 12]);
+    archive.extend([0; 2]);
+    archive
+}
+
 /// A ustar member: header and padded content.
 pub(crate) fn tar_member(name: &str, kind: u8, content: &[u8]) -> Vec<u8> {
     let mut block = [0u8; 512];

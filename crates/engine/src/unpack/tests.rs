@@ -2,7 +2,9 @@ use filesafety_model::Reason;
 use proptest::prelude::*;
 
 use super::{
-    fixtures::{Member, Record, bzip2, deflate, eicar, finish_zip, gzip, gzip_named, noise, tar, tar_member, xz, zip, zip_lzma, zstd},
+    fixtures::{
+        Member, Record, bzip2, deflate, eicar, finish_zip, gzip, gzip_named, noise, tar, tar_member, xz, zip, zip_lzma, zip64, zstd,
+    },
     open,
 };
 use crate::{
@@ -239,6 +241,15 @@ fn a_zip_without_its_directory_is_repaired() {
 }
 
 #[test]
+fn numbers_in_zip64_fields_are_read() {
+    let record = opened(&zip64(&eicar()));
+    assert_eq!(record.contents(), [&eicar()]);
+    assert!(record.is_complete() && record.notes.is_empty(), "{:?} {:?}", record.unexamined, record.notes);
+    let record = searched(&[b"MZ program".to_vec(), zip64(&eicar())].concat());
+    assert!(record.has(&eicar()) && record.is_complete());
+}
+
+#[test]
 fn data_that_many_entries_share_is_decoded_once() {
     let member = Member::deflated("a", &noise(10_000));
     let archive = finish_zip(member.local_record(), &vec![(&member, 0); 1_000]);
@@ -299,6 +310,20 @@ fn tar_names_can_be_long() {
     let record = format!("{} path={long}\n", long.len() + 10);
     let pax = [tar_member("paxheader", b'x', record.as_bytes()), tar_member("short", b'0', b"one")].concat();
     assert_eq!(opened(&pax).children, [(long, b"one".to_vec())]);
+}
+
+#[test]
+fn sparse_members_give_what_is_stored() {
+    let mut member = tar_member("sparse", b'S', b"stored");
+    // One further map stands between header and content.
+    member[482] = 1;
+    member[148..156].fill(b' ');
+    let sum: u32 = member[..512].iter().map(|&byte| u32::from(byte)).sum();
+    member[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+    member.splice(512..512, [0; 512]);
+    let record = opened(&[member, tar(&[("next", b"next")])].concat());
+    assert_eq!(record.contents(), [&b"stored"[..], b"next"]);
+    assert!(record.is_complete());
 }
 
 #[test]

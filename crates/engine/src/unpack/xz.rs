@@ -14,7 +14,7 @@ impl Codec {
         magic: &MAGIC,
         starts: |input| if starts(input) { Start::Stream } else { Start::Nothing },
         open: |input| stream(input),
-        window: window,
+        window,
         name: |_| None,
     };
 }

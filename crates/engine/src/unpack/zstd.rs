@@ -18,9 +18,9 @@ impl Codec {
         detail: "Zstd",
         suffixes: &[".zst", ".tzst", ".zstd"],
         magic: &MAGIC,
-        starts: starts,
+        starts,
         open: |input| stream(input),
-        window: window,
+        window,
         name: |_| None,
     };
 }
