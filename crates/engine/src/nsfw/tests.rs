@@ -9,7 +9,7 @@ use rten_tensor::AsView;
 use super::decode::still;
 use super::format::{Format, recognise};
 use super::raster::Raster;
-use super::{Classifier, Memory, PictureLimits, is_picture};
+use super::{Classifier, Memory, PictureLimits};
 
 const LIMITS: PictureLimits = PictureLimits { bytes: 32 << 20, pixels: 120_000_000 };
 const LONG: Duration = Duration::from_secs(3600);
@@ -177,7 +177,7 @@ fn limits_hold() {
     let enough = PictureLimits { bytes: 1 << 20, pixels: 96 * 64 };
     let classifier = classifier();
     for picture in SCENES {
-        let mut judged = |limits| matches!(classifier.judge(picture, &limits, LONG, &mut |_| true), PictureOutcome::Judged { .. });
+        let judged = |limits| matches!(classifier.judge(picture, &limits, LONG, &mut |_| true), PictureOutcome::Judged { .. });
         assert_eq!((judged(few_bytes), judged(few_pixels), judged(enough)), (false, false, true));
         let late = classifier.judge(picture, &LIMITS, Duration::ZERO, &mut |_| true);
         assert_eq!(late, PictureOutcome::Unjudged { fault: PictureFault::TooLarge });
