@@ -4,6 +4,7 @@
 pub(crate) mod account;
 pub(crate) mod archives;
 pub(crate) mod authority;
+pub(crate) mod clamd;
 pub(crate) mod client;
 pub(crate) mod clock;
 pub(crate) mod data;
