@@ -12,6 +12,7 @@ pub(crate) mod eicar;
 pub(crate) mod form;
 pub(crate) mod pdf;
 pub(crate) mod pictures;
+pub(crate) mod quine;
 pub(crate) mod receiver;
 pub(crate) mod server;
 pub(crate) mod site;
