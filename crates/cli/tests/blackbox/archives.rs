@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::archives::{self, Member, Zeros, ZipWriter, gzip, nested, tar, without_directory, zip, zip_of};
 use crate::support::eicar::{self, eicar};
-use crate::support::{Options, Server};
+use crate::support::{Options, Server, quine};
 
 fn scan(content: &[u8]) -> Value {
     Server::shared().scan(content).expect(200)
@@ -119,6 +119,11 @@ fn a_zip_whose_members_nest_without_end_stops_at_a_limit() {
     let start = Instant::now();
     assert_unexamined(&level, "limit", "Heuristics.Limits.");
     assert!(start.elapsed() < Duration::from_secs(25), "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_zip_that_holds_itself_stops_at_a_limit() {
+    assert_unexamined(&quine::zip(), "limit", "Heuristics.Limits.Depth");
 }
 
 #[test]

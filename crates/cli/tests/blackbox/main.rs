@@ -1,6 +1,7 @@
 //! The promises of the service, checked from outside: the real binary is started, and spoken to over HTTP alone.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on says so and stops")]
 
+#[allow(dead_code, unused_imports, reason = "the benches use the rest of it")]
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -23,6 +24,7 @@ mod health;
 mod idempotency;
 mod lists;
 mod openapi;
+mod overload;
 mod pictures;
 mod quota;
 mod rate;

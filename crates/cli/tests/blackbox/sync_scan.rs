@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::client::Connection;
 use crate::support::eicar::{self, eicar};
-use crate::support::{Form, Server, archives, pictures};
+use crate::support::{Form, Options, Server, archives, pictures};
 
 pub(crate) fn sha256(content: &[u8]) -> String {
     let hash = digest::digest(&digest::SHA256, content);
@@ -38,7 +38,7 @@ fn a_clean_file_is_clean_with_everything_said() {
     assert_eq!(scan["file"]["name"], "file.bin");
     assert_eq!(scan["file"]["size"], content.len());
     assert!(scan["file"]["type"].is_string());
-    assert_eq!(scan["metadata"], json!({}));
+    assert_eq!(scan["metadata"], Value::Null);
     assert_eq!(scan["deduplicated"], false);
     assert!(scan["created_at"].as_str().is_some_and(|at| at.ends_with('Z')));
     assert!(scan["completed_at"].as_str().is_some_and(|at| at.ends_with('Z')));
@@ -197,4 +197,14 @@ fn a_connection_carries_many_scans() {
         let request = server.post("/v1/scan").form(Form::of("a.txt", format!("file {number} of a connection").as_bytes()));
         connection.exchange(&request).expect("an answer").expect_verdict("clean");
     }
+}
+
+#[test]
+fn past_the_time_to_wait_it_goes_on_without_the_client() {
+    let server = Options::new().env("FILESAFETY_SYNC_WAIT", "300ms").start();
+    let member = archives::Member::deflated("text", &b"busy ".repeat(2_000_000));
+    let slow = archives::zip(&vec![member; 24]);
+    let answer = server.scan(&slow);
+    assert_eq!(answer.expect(202)["status"], "scanning");
+    assert_eq!(server.finished(&answer.scan_id())["verdict"], "clean");
 }

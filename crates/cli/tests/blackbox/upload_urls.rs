@@ -173,3 +173,23 @@ fn an_account_has_at_most_a_thousand_open() {
     answer.expect_error(429, "rate_limited");
     assert!(answer.header("retry-after").is_some());
 }
+
+#[test]
+fn past_its_time_it_is_gone_and_the_scan_failed() {
+    let server = Options::new().env("FILESAFETY_UPLOAD_URL_LIFE", "1s").start();
+    let receiver = Receiver::start();
+    let scan = open(&server, &json!({"webhook_url": receiver.url()}));
+    let answer = crate::support::clock::wait_for("the URL to expire", Duration::from_secs(10), || {
+        let preflight = server.anonymous("PUT", path(&scan)).header("content-length", "10").header("expect", "100-continue");
+        let mut connection = Connection::open(server.address()).expect("a connection");
+        connection.send_head(&preflight).expect("sent");
+        let answer = connection.head().expect("an answer");
+        (answer.status != 100).then_some(answer)
+    });
+    assert_eq!(answer.status, 410);
+    send(&server, &scan, b"too late").expect_error(410, "upload_expired");
+    let result = server.finished(scan["scan_id"].as_str().expect("an id"));
+    assert_eq!(result["failure"]["code"], "upload_expired");
+    assert_eq!(result["failure"]["retryable"], false);
+    assert!(receiver.received().is_empty(), "that one sends no webhook");
+}

@@ -99,7 +99,7 @@ fn content(number: u64) -> (Vec<u8>, &'static str) {
     let length = [50, 5_000, 300_000][random(3, number) as usize];
     let mut content = format!("file {number} ").into_bytes();
     content.resize(length, b'.');
-    if number % 5 == 0 {
+    if number.is_multiple_of(5) {
         content.extend_from_slice(&eicar());
         return (content, "infected");
     }

@@ -3,7 +3,7 @@
 //! `FILESAFETY_FULL=1` makes the runs long.
 #![allow(clippy::print_stderr, reason = "a run that is skipped says so")]
 
-#[allow(dead_code, reason = "the other tests use the rest of it")]
+#[allow(dead_code, unused_imports, reason = "the other tests use the rest of it")]
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -4,6 +4,7 @@
 pub(crate) mod account;
 pub(crate) mod archives;
 pub(crate) mod authority;
+pub(crate) mod clamd;
 pub(crate) mod client;
 pub(crate) mod clock;
 pub(crate) mod data;
@@ -11,6 +12,7 @@ pub(crate) mod eicar;
 pub(crate) mod form;
 pub(crate) mod pdf;
 pub(crate) mod pictures;
+pub(crate) mod quine;
 pub(crate) mod receiver;
 pub(crate) mod server;
 pub(crate) mod site;

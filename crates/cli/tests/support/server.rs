@@ -196,6 +196,10 @@ impl Server {
         &self.options
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it has written to stderr so far.
     pub(crate) fn said(&self) -> Vec<String> {
         self.said.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -281,7 +285,7 @@ impl Drop for Server {
     }
 }
 
-fn address_in(line: &str) -> Option<SocketAddr> {
+pub(crate) fn address_in(line: &str) -> Option<SocketAddr> {
     let (_, rest) = line.split_once("listening on http")?;
     let rest = rest.strip_prefix('s').unwrap_or(rest).strip_prefix("://")?;
     let end = rest.find(|letter: char| !(letter.is_ascii_digit() || ".:[]".contains(letter))).unwrap_or(rest.len());

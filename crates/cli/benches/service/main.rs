@@ -1,0 +1,27 @@
+//! How fast the service does its whole job, each figure beside one that everybody can measure.
+//!
+//! `cargo bench -p filesafety-cli` runs all of them, `cargo bench -p filesafety-cli -- sync_scans` one.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a bench prints what it measured")]
+
+#[allow(dead_code, unused_imports, reason = "the tests use the rest of it")]
+#[path = "../../tests/support/mod.rs"]
+mod support;
+
+mod deliveries;
+mod large_upload;
+mod measure;
+mod start;
+mod sync_scans;
+
+const BENCHES: [(&str, fn()); 4] =
+    [("start", start::run), ("sync_scans", sync_scans::run), ("large_upload", large_upload::run), ("deliveries", deliveries::run)];
+
+fn main() {
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    for (name, run) in BENCHES {
+        if wanted.is_empty() || wanted.iter().any(|wanted| wanted == name) {
+            println!("\n{name}");
+            run();
+        }
+    }
+}
