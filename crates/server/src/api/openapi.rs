@@ -76,6 +76,8 @@ mod tests {
 
     #[test]
     fn every_change_of_the_description_is_seen() {
-        insta::assert_json_snapshot!(Description::openapi(), { ".info.version" => "[version]" });
+        let mut description = Description::openapi();
+        "[version]".clone_into(&mut description.info.version);
+        insta::assert_json_snapshot!(description);
     }
 }
