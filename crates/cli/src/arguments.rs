@@ -223,7 +223,7 @@ mod tests {
 
     fn collect(mut command: clap::Command, pages: &mut Vec<String>) {
         command.build();
-        let name = command.get_bin_name().unwrap_or_default().to_owned();
+        let name = command.get_bin_name().unwrap_or(command.get_name()).to_owned();
         let page = command.render_long_help().to_string();
         let page: Vec<_> = page.lines().map(str::trim_end).collect();
         pages.push(format!("$ {name} --help\n{}\n", page.join("\n")));
