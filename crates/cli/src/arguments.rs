@@ -41,8 +41,8 @@ pub(crate) enum Command {
     Config(SettingFlags),
 }
 
-/// Exits 0 when everything is clean, 1 when something was found, 2 when nothing was found but something could not be told.
 #[derive(Debug, Args)]
+#[command(after_help = "Exits 0 when everything is clean, 1 when something was found, 2 when nothing was found but something could not be told.")]
 pub(crate) struct ScanArguments {
     /// Files, folders with all they hold, or - for standard input
     #[arg(required = true, value_name = "PATH")]
@@ -76,8 +76,8 @@ pub(crate) enum ScanType {
     Nsfw,
 }
 
-/// Exits 0 for clean, 1 when something was found, 2 when it cannot be told (yet). With --async alone, 0 means accepted.
 #[derive(Debug, Args)]
+#[command(after_help = "Exits 0 for clean, 1 when something was found, 2 when it cannot be told (yet). With --async alone, 0 means accepted.")]
 pub(crate) struct SubmitArguments {
     /// The file, or - for standard input
     #[arg(value_name = "PATH")]
@@ -96,8 +96,8 @@ pub(crate) struct SubmitArguments {
     pub(crate) wait: bool,
 }
 
-/// Exits 0 for clean, 1 when something was found, 2 when it cannot be told (yet).
 #[derive(Debug, Args)]
+#[command(after_help = "Exits 0 for clean, 1 when something was found, 2 when it cannot be told (yet).")]
 pub(crate) struct StatusArguments {
     /// The scan: scn_ and 26 characters
     #[arg(value_name = "SCAN_ID")]
@@ -223,7 +223,7 @@ mod tests {
 
     fn collect(mut command: clap::Command, pages: &mut Vec<String>) {
         command.build();
-        let name = command.get_bin_name().unwrap_or_default().to_owned();
+        let name = command.get_bin_name().unwrap_or(command.get_name()).to_owned();
         let page = command.render_long_help().to_string();
         let page: Vec<_> = page.lines().map(str::trim_end).collect();
         pages.push(format!("$ {name} --help\n{}\n", page.join("\n")));

@@ -112,7 +112,8 @@ mod tests {
         assert!(matches!(one.grow(MIB), Grant::Beyond));
         one.shrink(60 * MIB);
         drop(one);
-        assert_eq!((memory.lock().bytes, memory.lock().scans), (0, 0));
+        let held = memory.lock();
+        assert_eq!((held.bytes, held.scans), (0, 0));
     }
 
     #[test]
