@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -16,7 +16,10 @@ const FRESH_FOR: Duration = Duration::from_secs(2);
 const KEPT: usize = 4096;
 
 #[derive(Default)]
-pub(super) struct SecretCache(Mutex<HashMap<AccountId, (Instant, Arc<[SigningSecret]>)>>);
+pub(super) struct SecretCache(Mutex<Kept>);
+
+/// With the time at which they were read.
+type Kept = HashMap<AccountId, (Instant, Arc<[SigningSecret]>)>;
 
 impl SecretCache {
     /// The account's secrets, newest first.
@@ -43,7 +46,7 @@ impl SecretCache {
         Ok(secrets)
     }
 
-    fn kept(&self) -> std::sync::MutexGuard<'_, HashMap<AccountId, (Instant, Arc<[SigningSecret]>)>> {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
