@@ -42,7 +42,9 @@ pub(crate) enum Command {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Exits 0 when everything is clean, 1 when something was found, 2 when nothing was found but something could not be told.")]
+#[command(
+    after_help = "Exits 0 when everything is clean, 1 when something was found, 2 when nothing was found but something could not be told."
+)]
 pub(crate) struct ScanArguments {
     /// Files, folders with all they hold, or - for standard input
     #[arg(required = true, value_name = "PATH")]
@@ -77,7 +79,9 @@ pub(crate) enum ScanType {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Exits 0 for clean, 1 when something was found, 2 when it cannot be told (yet). With --async alone, 0 means accepted.")]
+#[command(
+    after_help = "Exits 0 for clean, 1 when something was found, 2 when it cannot be told (yet). With --async alone, 0 means accepted."
+)]
 pub(crate) struct SubmitArguments {
     /// The file, or - for standard input
     #[arg(value_name = "PATH")]

@@ -123,10 +123,7 @@ impl Client {
         let host = self.url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let name = ServerName::try_from(host)?;
         let stream = self.connect().await?;
-        tokio_rustls::TlsConnector::from(Arc::new(config))
-            .connect(name, stream)
-            .await
-            .context("the service's certificate was not accepted")
+        tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.context("the service's certificate was not accepted")
     }
 }
 

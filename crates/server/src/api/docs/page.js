@@ -2,6 +2,7 @@
 "use strict";
 
 const METHODS = ["get", "post", "put", "patch", "delete", "options", "head"];
+const UNKNOWN = "…"; // Stands in examples for a text of which nothing is known.
 const DEEPEST = 8; // Schemas may refer to themselves.
 let api = {};
 
@@ -51,7 +52,7 @@ function grouped() {
       const tag = operation.tags?.[0] ?? "Other";
       if (!groups.has(tag)) groups.set(tag, { name: tag, operations: [] });
       const parameters = [...(item.parameters ?? []), ...(operation.parameters ?? [])].map(resolve);
-      const id = "op-" + (operation.operationId ?? `${method}-${path}`).replace(/[^A-Za-z0-9]+/g, "-");
+      const id = `${method}${path}`.replace(/[^A-Za-z0-9]+/g, "-").replace(/-$/, "");
       const title = (operation.summary ?? `${method.toUpperCase()} ${path}`).replace(/\.$/, "");
       groups.get(tag).operations.push({ ...operation, id, title, method, path, parameters, body: resolve(operation.requestBody ?? null) });
     }
@@ -61,7 +62,7 @@ function grouped() {
 
 function contentsOf(group) {
   group.contents = el("section", {}, el("h2", {}, group.name), el("ul", {}, group.operations.map((operation) => {
-    operation.link = el("a", { href: "#" + operation.id }, badge(operation.method), el("span", {}, operation.title));
+    operation.link = el("a", { href: "#" + operation.id }, badge(operation.method), el("span", {}, inline(operation.title)));
     operation.entry = el("li", {}, operation.link);
     return operation.entry;
   })));
@@ -78,7 +79,7 @@ function operationOf(operation) {
   const path = operation.path.split(/(\{[^}]*\})/).map((part) => (part.startsWith("{") ? el("i", {}, part) : part));
   operation.article = el("article", { class: "operation", id: operation.id, tabindex: "-1" },
     el("header", {},
-      el("h3", {}, el("a", { href: "#" + operation.id }, operation.title)),
+      el("h3", {}, el("a", { href: "#" + operation.id }, inline(operation.title))),
       el("p", { class: "route" }, badge(operation.method), el("span", { class: "path" }, path), keys.length ? null : el("span", { class: "free" }, "no key"))),
     el("div", { class: "words" }, text(operation.description), parametersOf(operation), bodyOf(operation), answersOf(operation)),
     el("div", { class: "samples" }, sample("curl", curls(operation, keys)), sample("Answer", answerSamples(operation))));
@@ -100,8 +101,14 @@ function parametersOf(operation) {
 }
 
 function bodyOf(operation) {
-  return Object.entries(operation.body?.content ?? {}).map(([type, media]) =>
-    [el("h4", {}, "Body", el("code", {}, type), operation.body.required ? null : "optional"), text(operation.body.description), schemaView(media.schema ?? {}, 0)]);
+  return contentsOfBody(operation).map(([type, media], index) =>
+    [el("h4", {}, "Body", el("code", {}, type), operation.body.required ? null : "optional"), index ? null : text(operation.body.description), schemaView(media.schema ?? {}, 0)]);
+}
+
+/** The bodies that are understood; a form, which takes the file itself, first. */
+function contentsOfBody(operation) {
+  const contents = Object.entries(operation.body?.content ?? {});
+  return contents.sort(([a], [b]) => Number(b.startsWith("multipart/")) - Number(a.startsWith("multipart/")));
 }
 
 function answersOf(operation) {
@@ -236,15 +243,32 @@ function exampleOf(schema, depth = 0) {
   const choices = node.oneOf ?? node.anyOf;
   if (depth > DEEPEST) return null;
   if (choices) return exampleOf(choices[0], depth + 1);
-  if (node.properties) return Object.fromEntries(Object.entries(node.properties).map(([name, property]) => [name, exampleOf(property, depth + 1)]));
+  if (node.properties) return Object.fromEntries(Object.entries(node.properties).map(([name, property]) => [name, namedExample(name, property, depth + 1)]));
   switch (typesOf(node)[0]) {
     case "array": return [exampleOf(node.items ?? {}, depth + 1)];
     case "object": return {};
     case "integer": case "number": return node.minimum ?? 0;
     case "boolean": return true;
-    case "string": return { "date-time": "2026-01-31T12:00:00.000Z", uri: "https://example.com/", binary: "<bytes>" }[node.format] ?? "…";
+    case "string": return { "date-time": "2026-01-31T12:00:00.000Z", uri: "https://example.com/", binary: "<bytes>" }[node.format] ?? UNKNOWN;
     default: return null;
   }
+}
+
+/** Where the schema says no more than "text", the name may. */
+function namedExample(name, property, depth) {
+  const value = exampleOf(property, depth);
+  if (value !== UNKNOWN) return value;
+  if (/(^|_)url$/.test(name)) return "https://example.com/" + (name === "url" ? "file.pdf" : "webhooks");
+  return /_at$/.test(name) ? "2026-01-31T12:00:00.000Z" : UNKNOWN;
+}
+
+/** A body to send: without the optional fields of which nothing is known. */
+function requestExample(media) {
+  const value = mediaExample(media);
+  const required = new Set(settled(media.schema ?? {}).required ?? []);
+  if (media.example || typeof value !== "object" || value === null || Array.isArray(value)) return value;
+  const known = (part) => !JSON.stringify(part).includes(UNKNOWN) && JSON.stringify(part) !== "{}";
+  return Object.fromEntries(Object.entries(value).filter(([name, part]) => required.has(name) || known(part)));
 }
 
 function mediaExample(media) {
@@ -258,14 +282,14 @@ function keysOf(operation) {
 }
 
 function curls(operation, keys) {
-  const contents = Object.entries(operation.body?.content ?? {});
+  const contents = contentsOfBody(operation);
   const server = new URL(api.servers?.[0]?.url ?? "/", location.href).href.replace(/\/$/, "");
   const query = operation.parameters.filter((parameter) => parameter.in === "query" && parameter.required)
     .map((parameter) => `${encodeURIComponent(parameter.name)}=${encodeURIComponent(String(parameter.example ?? exampleOf(parameter.schema)))}`);
   const path = operation.path.replace(/\{([^}]*)\}/g, (whole, name) => {
     const parameter = operation.parameters.find((one) => one.in === "path" && one.name === name);
     const value = parameter?.example ?? (parameter?.schema && exampleOf(parameter.schema));
-    return value && value !== "…" ? encodeURIComponent(String(value)) : name.toUpperCase();
+    return value && value !== UNKNOWN ? encodeURIComponent(String(value)) : name.toUpperCase();
   });
   const streams = Object.values(operation.responses ?? {}).some((answer) => resolve(answer).content?.["text/event-stream"]);
   const start = ["curl" + (streams ? " -N" : ""), quoted(server + path + (query.length ? "?" + query.join("&") : ""))].join(" ");
@@ -277,7 +301,7 @@ function curls(operation, keys) {
 
 function dataLines(type, media, plain) {
   if (type === "multipart/form-data") return [...plain, ...formLines(settled(media.schema ?? {}))];
-  if (/json/.test(type)) return [...plain, `-H "content-type: ${type}"`, `-d ${quoted(JSON.stringify(mediaExample(media)))}`];
+  if (/json/.test(type)) return [...plain, `-H "content-type: ${type}"`, `-d ${quoted(JSON.stringify(requestExample(media)))}`];
   return plain.includes("-X PUT") ? ["-T upload.bin"] : [...plain, "--data-binary @upload.bin"];
 }
 
