@@ -45,6 +45,10 @@ pub enum ServeError {
         #[source]
         source: OpenError,
     },
+    #[error("FILESAFETY_DATA_DIR is {}, which cannot be used: {cause}", path.display())]
+    DataDir { path: PathBuf, cause: StoreError },
+    #[error("FILESAFETY_RULES_DIR is {}, which is no folder", .0.display())]
+    RulesDir(PathBuf),
     #[error("the store: {0}")]
     Store(#[from] StoreError),
     #[error("FILESAFETY_API_KEY {0}")]
@@ -79,6 +83,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Opens the store, loads the engines, and joins them.
 pub(crate) async fn prepare(config: Config, listener: &Listener) -> Result<(Arc<AppState>, Started), ServeError> {
     let url = listener.url()?;
+    if let Some(folder) = config.rules_dir.as_ref().filter(|folder| !folder.is_dir()) {
+        return Err(ServeError::RulesDir(folder.clone()));
+    }
     let engine_config = engine_config(&config);
     // The engines load on another thread while the store opens.
     let engine = tokio::task::spawn_blocking(move || Engine::load(engine_config));
@@ -170,7 +177,10 @@ fn listing(folder: &std::path::Path) -> Vec<(PathBuf, u64, Option<std::time::Sys
 async fn open_store(config: &Config) -> Result<Store, ServeError> {
     let master_key = match &config.master_key {
         Some(key) => MasterKey::parse(key.expose())?,
-        None => MasterKey::load_or_create(&config.data_dir.join("master.key"))?,
+        None => {
+            let unusable = |cause| ServeError::DataDir { path: config.data_dir.clone(), cause };
+            MasterKey::load_or_create(&config.data_dir.join("master.key")).map_err(unusable)?
+        }
     };
     let options = Options { data_dir: config.data_dir.clone(), master_key, access: Access::Exclusive };
     let store = Store::open(options).await.map_err(|source| ServeError::Open { path: config.data_dir.clone(), source })?;

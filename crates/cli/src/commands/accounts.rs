@@ -6,7 +6,8 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use filesafety_model::AccountId;
+use filesafety::SigningSecret;
+use filesafety_model::{AccountId, SecretId};
 use filesafety_store::{Account, AccountChange, Overage, Rate};
 
 use super::{CLEAN, block_on, store};
@@ -34,8 +35,12 @@ async fn create(arguments: AccountArguments, config: Option<PathBuf>) -> Result<
     let (opened, change) = open_with_change(arguments, config).await?;
     let id = AccountId::new(store::now(), store::entropy()?);
     opened.store.create_account(id, &name, change, store::now()).await.with_context(|| format!("account {}", escaped(&name)))?;
+    // Without one its webhooks could not be signed, and would never leave.
+    let secret = SigningSecret::generate(store::entropy()?);
+    opened.store.add_signing_secret(id, SecretId::new(store::now(), store::entropy()?), secret.expose_bytes(), store::now()).await?;
     opened.store.close().await;
     writeln!(io::stdout(), "{id}")?;
+    writeln!(io::stderr(), "Its webhooks are signed with {}, which is not shown again.", secret.expose_text())?;
     writeln!(io::stderr(), "Give it a key: filesafety keys create --account {}", escaped(&name))?;
     Ok(())
 }

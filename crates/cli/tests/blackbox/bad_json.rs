@@ -94,7 +94,8 @@ fn a_64_bit_number_comes_back_as_sent() {
     let answer = with_metadata(
         r#"{"id":18446744073709551615,"negative":-9223372036854775808,"huge":1e400,"long":0.1000000000000000055511151231257827}"#,
     );
-    answer.expect_verdict("clean");
+    // No float holds one of them, so the answer is read as text.
+    assert_eq!(answer.status, 200, "{}", answer.text());
     for verbatim in ["18446744073709551615", "-9223372036854775808", "1e400", "0.1000000000000000055511151231257827"] {
         assert!(answer.text().contains(verbatim), "{verbatim} in {}", answer.text());
     }

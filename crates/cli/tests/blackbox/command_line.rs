@@ -30,7 +30,8 @@ fn scan_ends_with_zero_one_or_two() {
     assert!(table.contains("EICAR-Test-File") && table.contains("eicar.zip"), "{table}");
     let nothing = options.run(&["scan", "no-such-file"]);
     assert_eq!(nothing.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&nothing.stderr).contains("no-such-file"));
+    let said = String::from_utf8_lossy(&nothing.stdout).into_owned() + &String::from_utf8_lossy(&nothing.stderr);
+    assert!(said.contains("no-such-file"), "{said}");
     assert_eq!(options.run(&["scan"]).status.code(), Some(2));
 }
 

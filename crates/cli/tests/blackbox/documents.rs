@@ -46,8 +46,8 @@ fn an_unknown_filter_is_unsupported() {
 
 #[test]
 fn a_picture_filter_is_a_leaf() {
-    let jpeg = pictures::jpeg(&pictures::landscape(64, 64));
-    let dictionary = "/Type /XObject /Subtype /Image /Width 64 /Height 64 /BitsPerComponent 8 /ColorSpace /DeviceRGB /Filter /DCTDecode";
+    let jpeg = pictures::jpeg(&pictures::landscape(320, 200));
+    let dictionary = "/Type /XObject /Subtype /Image /Width 320 /Height 200 /BitsPerComponent 8 /ColorSpace /DeviceRGB /Filter /DCTDecode";
     let scan = Server::shared().scan(&pdf::with_stream(dictionary, &jpeg)).expect_verdict("clean");
     assert_eq!(scan["coverage"]["complete"], true, "{scan}");
 }

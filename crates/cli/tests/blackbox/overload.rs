@@ -2,19 +2,20 @@
 
 use std::time::Duration;
 
-use crate::support::archives::{Member, zip};
+use crate::support::archives::{Zeros, gzip};
 use crate::support::clock::wait_for;
 use crate::support::{Form, Options};
 
 #[test]
 fn a_full_queue_refuses_and_drains() {
     let server = Options::new().env("FILESAFETY_SCAN_THREADS", "1").env("FILESAFETY_QUEUE_MAX", "3").start();
-    let member = Member::deflated("text", &b"busy ".repeat(1_000_000));
+    let slow = Zeros::mebibytes(700).gzip();
     let mut accepted = Vec::new();
     let mut refused = 0;
     for number in 0..12 {
-        let content = zip(&[member.clone(), Member::stored("number", format!("{number}").as_bytes())]);
-        let answer = server.post("/v1/scan/async").form(Form::of("a.zip", &content)).send();
+        // Bytes after the end make each another file.
+        let content = [slow.as_slice(), format!("{number}").as_bytes()].concat();
+        let answer = server.post("/v1/scan/async").form(Form::of("a.gz", &content)).send();
         if answer.status == 202 {
             accepted.push(answer.scan_id());
         } else {
@@ -37,7 +38,7 @@ fn a_full_queue_refuses_and_drains() {
 fn a_file_beyond_all_memory_ends_at_a_limit() {
     let server = Options::new().env("FILESAFETY_SCAN_MEMORY", "64MiB").start();
     let inner = vec![b'x'; 90 << 20];
-    let scan = server.scan(&crate::support::archives::gzip(&inner)).expect_verdict("infected");
+    let scan = server.scan(&gzip(&inner)).expect_verdict("infected");
     assert_eq!(scan["virus"]["signature"], "Heuristics.Limits.Memory", "{scan}");
     server.scan(b"and the next is fine").expect_verdict("clean");
 }

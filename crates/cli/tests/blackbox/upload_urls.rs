@@ -176,7 +176,7 @@ fn an_account_has_at_most_a_thousand_open() {
 
 #[test]
 fn past_its_time_it_is_gone_and_the_scan_failed() {
-    let server = Options::new().env("FILESAFETY_UPLOAD_URL_LIFE", "1s").start();
+    let server = Options::new().env("FILESAFETY_UPLOAD_URL_LIFE", "1s").env("FILESAFETY_UPLOAD_TIMEOUT", "2s").start();
     let receiver = Receiver::start();
     let scan = open(&server, &json!({"webhook_url": receiver.url()}));
     let answer = crate::support::clock::wait_for("the URL to expire", Duration::from_secs(10), || {

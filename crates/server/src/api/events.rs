@@ -97,8 +97,12 @@ async fn feed(state: &Shared, account: AccountId, start: Start, sender: &mpsc::S
         if full {
             continue;
         }
-        if let Ok(Ok(())) = tokio::time::timeout(HEARTBEAT, changed.changed()).await {
-            continue;
+        tokio::select! {
+            // The reader resumes at the next start.
+            () = state.desk.draining() => return Err(Gone),
+            changed = tokio::time::timeout(HEARTBEAT, changed.changed()) => if let Ok(Ok(())) = changed {
+                continue;
+            },
         }
         send(sender, Bytes::from_static(b": still here\n\n")).await?;
     }

@@ -172,7 +172,7 @@ async fn read_json(state: &Shared, body: PacedBody) -> Result<Submitted, ApiErro
     }
     let submission: JsonSubmission<'_> = serde_json::from_slice(&bytes).map_err(refuse)?;
     let wishes = state.fields().of_json(&submission)?;
-    let content = submission.url.map_or(Content::None, Content::Url);
+    let content = submission.url()?.map_or(Content::None, Content::Url);
     Ok(Submitted { wishes, content })
 }
 

@@ -39,8 +39,10 @@ pub(crate) struct Fields<'a> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct JsonSubmission<'a> {
-    pub(crate) url: Option<String>,
-    webhook_url: Option<String>,
+    #[serde(borrow)]
+    url: Option<&'a RawValue>,
+    #[serde(borrow)]
+    webhook_url: Option<&'a RawValue>,
     #[serde(borrow)]
     metadata: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -104,11 +106,17 @@ impl Fields<'_> {
     /// All fields of the JSON form but `url`.
     pub(crate) fn of_json(&self, body: &JsonSubmission<'_>) -> Result<Wishes, FieldError> {
         Ok(Wishes {
-            webhook: body.webhook_url.as_deref().map(|text| self.webhook_url(text)).transpose()?,
+            webhook: body.webhook_url.map(|raw| self.webhook_url(&text("webhook_url", raw)?)).transpose()?,
             metadata: body.metadata.map(|raw| self.metadata(raw.get())).transpose()?,
             types: body.scan_types.map(|raw| self.scan_types(raw.get())).transpose()?,
             events: body.events.map(|raw| self.events(raw.get())).transpose()?,
         })
+    }
+}
+
+impl JsonSubmission<'_> {
+    pub(crate) fn url(&self) -> Result<Option<String>, FieldError> {
+        self.url.map(|raw| text("url", raw)).transpose()
     }
 }
 
@@ -126,6 +134,11 @@ impl Wishes {
         }
         digest.finalize().into()
     }
+}
+
+/// A field that is a text; by itself, so that the refusal names it.
+fn text(field: &'static str, raw: &RawValue) -> Result<String, FieldError> {
+    serde_json::from_str(raw.get()).map_err(|_| FieldError { field, problem: "must be a text".to_owned() })
 }
 
 /// How deep brackets nest, counted without recursion.

@@ -83,6 +83,12 @@ impl Desk {
         self.draining.send_replace(true);
     }
 
+    /// Ends once scans are no more started.
+    pub(crate) async fn draining(&self) {
+        // The sender lives as long as the desk.
+        let _ = self.draining.subscribe().wait_for(|draining| *draining).await;
+    }
+
     pub(crate) fn is_draining(&self) -> bool {
         *self.draining.borrow()
     }
