@@ -139,7 +139,11 @@ mod tests {
                 order.lock().unwrap().push(lane);
             }));
         }
-        while turns.state().sync_waiting.len() + turns.state().async_waiting.len() < sync + async_ {
+        let waiting = || {
+            let state = turns.state();
+            state.sync_waiting.len() + state.async_waiting.len()
+        };
+        while waiting() < sync + async_ {
             tokio::task::yield_now().await;
         }
         drop(held);
