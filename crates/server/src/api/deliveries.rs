@@ -71,7 +71,7 @@ pub(crate) struct TestRequest {
 }
 
 /// Every attempt to deliver a scan's webhook
-#[utoipa::path(get, path = "/v1/scan/{id}/deliveries", tag = "Webhooks", security(("api_key" = [])), params(("id" = String, Path, description = "The scan's id, `scn_…`")),
+#[utoipa::path(get, path = "/v1/scan/{id}/deliveries", operation_id = "list_deliveries", tag = "Webhooks", security(("api_key" = [])), params(("id" = String, Path, description = "The scan's id, `scn_…`")),
     responses((status = 200, description = "The attempts", body = DeliveryList), (status = 401, description = "`invalid_api_key`", body = ErrorBody),
         (status = 404, description = "`scan_not_found`", body = ErrorBody), (status = 429, description = "`rate_limited`", body = ErrorBody)))]
 pub(crate) async fn list(State(state): State<Shared>, caller: Caller, Path(id): Path<String>) -> Result<Json<DeliveryList>, ApiError> {
@@ -83,7 +83,7 @@ pub(crate) async fn list(State(state): State<Shared>, caller: Caller, Path(id): 
 /// Send a scan's webhook again
 ///
 /// One attempt now and a fresh schedule, also after `abandoned`.
-#[utoipa::path(post, path = "/v1/scan/{id}/redeliver", tag = "Webhooks", security(("api_key" = [])), params(("id" = String, Path, description = "The scan's id, `scn_…`")),
+#[utoipa::path(post, path = "/v1/scan/{id}/redeliver", operation_id = "redeliver", tag = "Webhooks", security(("api_key" = [])), params(("id" = String, Path, description = "The scan's id, `scn_…`")),
     responses((status = 202, description = "An attempt is on its way", body = Redelivery), (status = 401, description = "`invalid_api_key`", body = ErrorBody),
         (status = 404, description = "`scan_not_found`", body = ErrorBody), (status = 409, description = "`no_webhook`, `delivery_in_progress`, `scan_in_progress`", body = ErrorBody),
         (status = 429, description = "`rate_limited`", body = ErrorBody)))]
@@ -106,7 +106,7 @@ pub(crate) async fn redeliver(State(state): State<Shared>, caller: Caller, Path(
 }
 
 /// Send a signed `webhook.test` and see what came of it
-#[utoipa::path(post, path = "/v1/webhooks/test", tag = "Webhooks", security(("api_key" = [])), request_body = TestRequest,
+#[utoipa::path(post, path = "/v1/webhooks/test", operation_id = "test_webhook", tag = "Webhooks", security(("api_key" = [])), request_body = TestRequest,
     responses((status = 200, description = "The attempt, delivered or not", body = AttemptShown), (status = 400, description = "`validation_error`", body = ErrorBody),
         (status = 401, description = "`invalid_api_key`", body = ErrorBody), (status = 415, description = "`unsupported_media_type`", body = ErrorBody),
         (status = 429, description = "`rate_limited`", body = ErrorBody)))]

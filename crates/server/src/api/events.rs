@@ -37,7 +37,7 @@ const BUFFERED: usize = 16;
 ///
 /// Server-sent events: `id` is the event's id, `event` its name, `data` the webhook's body. `Last-Event-ID` resumes for 24 h;
 /// where events may be missing, the first is called `gap`.
-#[utoipa::path(get, path = "/v1/events", tag = "Webhooks", security(("api_key" = [])), params(("Last-Event-ID" = Option<String>, Header, description = "The id of the last event seen")),
+#[utoipa::path(get, path = "/v1/events", operation_id = "stream_events", tag = "Webhooks", security(("api_key" = [])), params(("Last-Event-ID" = Option<String>, Header, description = "The id of the last event seen")),
     responses((status = 200, description = "The stream", content_type = "text/event-stream", body = String), (status = 401, description = "`invalid_api_key`", body = ErrorBody),
         (status = 429, description = "`rate_limited`", body = ErrorBody)))]
 pub(crate) async fn stream(State(state): State<Shared>, caller: Caller, headers: HeaderMap) -> Result<Response, ApiError> {

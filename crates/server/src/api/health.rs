@@ -45,13 +45,13 @@ pub(crate) struct EnginesView {
 const DISK_RESERVE: u64 = 64 << 20;
 
 /// Whether the process lives
-#[utoipa::path(get, path = "/healthz", tag = "Service", responses((status = 200, description = "It does", body = Health)))]
+#[utoipa::path(get, path = "/healthz", operation_id = "health", tag = "Service", responses((status = 200, description = "It does", body = Health)))]
 pub(crate) async fn live() -> Json<Health> {
     Json(Health { status: "ok", version: env!("CARGO_PKG_VERSION") })
 }
 
 /// Whether the service takes scans: engines loaded, store reachable, disk free, not draining
-#[utoipa::path(get, path = "/readyz", tag = "Service", responses((status = 200, description = "It does", body = Readiness), (status = 503, description = "It does not", body = Readiness)))]
+#[utoipa::path(get, path = "/readyz", operation_id = "readiness", tag = "Service", responses((status = 200, description = "It does", body = Readiness), (status = 503, description = "It does not", body = Readiness)))]
 pub(crate) async fn ready(State(state): State<Shared>) -> Response {
     let store = state.store.ping().await.is_ok();
     let disk = free_disk(&state.config.data_dir).is_none_or(|free| free >= DISK_RESERVE);
@@ -72,7 +72,7 @@ pub(crate) async fn ready(State(state): State<Shared>) -> Response {
 }
 
 /// Prometheus metrics, to callers on this machine
-#[utoipa::path(get, path = "/metrics", tag = "Service", responses((status = 200, description = "Prometheus text", content_type = "text/plain", body = String)))]
+#[utoipa::path(get, path = "/metrics", operation_id = "metrics", tag = "Service", responses((status = 200, description = "Prometheus text", content_type = "text/plain", body = String)))]
 pub(crate) async fn metrics(State(state): State<Shared>, ConnectInfo(peer): ConnectInfo<SocketAddr>) -> Result<Response, ApiError> {
     // Behind a proxy every caller comes from this machine.
     if !peer.ip().is_loopback() || state.config.behind_proxy {

@@ -31,7 +31,7 @@ use crate::{
 ///
 /// Send the file in the part `file` of a form, or JSON with a `url` to fetch, or JSON without one to get an upload URL.
 /// Waits at most 25 s from the last byte; past that the answer is 202, and the verdict follows at `GET /v1/scan/{id}` and by webhook.
-#[utoipa::path(post, path = "/v1/scan", tag = "Scans", security(("api_key" = [])),
+#[utoipa::path(post, path = "/v1/scan", operation_id = "scan", tag = "Scans", security(("api_key" = [])),
     params(("Idempotency-Key" = Option<String>, Header, description = "1 to 255 printable characters; a repeat within 24 h answers what the first request's scan is now"),
         ("Prefer" = Option<String>, Header, description = "`respond-async` answers 202 at once"),
         ("Cache-Control" = Option<String>, Header, description = "`no-cache` scans anew even where the same bytes were judged before")),
@@ -51,7 +51,7 @@ pub(crate) async fn submit(State(state): State<Shared>, caller: Caller, headers:
 /// Scan a file and answer at once
 ///
 /// As `POST /v1/scan`, but the answer is 202 as soon as the file is durable.
-#[utoipa::path(post, path = "/v1/scan/async", tag = "Scans", security(("api_key" = [])),
+#[utoipa::path(post, path = "/v1/scan/async", operation_id = "scan_async", tag = "Scans", security(("api_key" = [])),
     params(("Idempotency-Key" = Option<String>, Header, description = "As for `POST /v1/scan`"), ("Cache-Control" = Option<String>, Header, description = "As for `POST /v1/scan`")),
     request_body(description = "The file with its fields, or JSON", content((super::openapi::ScanForm = "multipart/form-data"), (super::openapi::ScanJson = "application/json"))),
     responses((status = 201, description = "An upload URL", body = UploadInvitation), (status = 202, description = "Accepted", body = Underway),
@@ -69,7 +69,7 @@ pub(crate) async fn submit_async(
 }
 
 /// One scan as it stands
-#[utoipa::path(get, path = "/v1/scan/{id}", tag = "Scans", security(("api_key" = [])), params(("id" = String, Path, description = "The scan's id, `scn_…`")),
+#[utoipa::path(get, path = "/v1/scan/{id}", operation_id = "get_scan", tag = "Scans", security(("api_key" = [])), params(("id" = String, Path, description = "The scan's id, `scn_…`")),
     responses((status = 200, description = "The scan", body = ScanView),
         (status = 401, description = "`invalid_api_key`", body = ErrorBody), (status = 404, description = "`scan_not_found`: no such scan, or another account's", body = ErrorBody),
         (status = 429, description = "`rate_limited`", body = ErrorBody)))]
@@ -82,7 +82,7 @@ pub(crate) async fn show(State(state): State<Shared>, caller: Caller, Path(id): 
 /// Erase a scan
 ///
 /// Content, row, metadata and deliveries go; retries are cancelled.
-#[utoipa::path(delete, path = "/v1/scan/{id}", tag = "Scans", security(("api_key" = [])), params(("id" = String, Path, description = "The scan's id, `scn_…`")),
+#[utoipa::path(delete, path = "/v1/scan/{id}", operation_id = "delete_scan", tag = "Scans", security(("api_key" = [])), params(("id" = String, Path, description = "The scan's id, `scn_…`")),
     responses((status = 204, description = "Erased"), (status = 401, description = "`invalid_api_key`", body = ErrorBody),
         (status = 404, description = "`scan_not_found`", body = ErrorBody), (status = 409, description = "`scan_in_progress`", body = ErrorBody), (status = 429, description = "`rate_limited`", body = ErrorBody)))]
 pub(crate) async fn delete(State(state): State<Shared>, caller: Caller, Path(id): Path<String>) -> Result<StatusCode, ApiError> {

@@ -30,7 +30,7 @@ const LIMIT_MAX: u32 = 100;
 /// The account's scans, newest first
 ///
 /// `metadata.<key>=<value>` finds scans by a top-level value of their metadata, compared as text.
-#[utoipa::path(get, path = "/v1/scans", tag = "Scans", security(("api_key" = [])),
+#[utoipa::path(get, path = "/v1/scans", operation_id = "list_scans", tag = "Scans", security(("api_key" = [])),
     params(("verdict" = Option<String>, Query, description = "`clean`, `infected`, `nsfw`, `mixed` or `failed`"),
         ("status" = Option<String>, Query, description = "`awaiting_upload`, `pending`, `scanning`, `complete` or `failed`"),
         ("file_hash" = Option<String>, Query, description = "SHA-256 in hex, with or without `sha256:`"),

@@ -63,7 +63,7 @@ pub(crate) async fn invite(state: &Shared, new: NewScan) -> Result<Response, Api
 /// Send the bytes of a scan that waits for them
 ///
 /// The URL is the secret: no key is asked for, and any origin may send. Only a complete body uses it up.
-#[utoipa::path(put, path = "/v1/uploads/{id}/{token}", tag = "Uploads", params(("id" = String, Path, description = "From the upload URL"), ("token" = String, Path, description = "From the upload URL")),
+#[utoipa::path(put, path = "/v1/uploads/{id}/{token}", operation_id = "upload", tag = "Uploads", params(("id" = String, Path, description = "From the upload URL"), ("token" = String, Path, description = "From the upload URL")),
     request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "The file"),
     responses((status = 200, description = "The result", body = ScanView), (status = 202, description = "Still scanning", body = Underway), (status = 400, description = "`validation_error`: the body broke off", body = ErrorBody),
         (status = 404, description = "`not_found`", body = ErrorBody), (status = 408, description = "`upload_too_slow`", body = ErrorBody), (status = 409, description = "`upload_conflict`: used already", body = ErrorBody),

@@ -23,7 +23,7 @@ pub(crate) struct UsageView {
 }
 
 /// Scans used and left this month
-#[utoipa::path(get, path = "/v1/usage", tag = "Account", security(("api_key" = [])),
+#[utoipa::path(get, path = "/v1/usage", operation_id = "get_usage", tag = "Account", security(("api_key" = [])),
     responses((status = 200, description = "The account's use", body = UsageView), (status = 401, description = "`invalid_api_key`", body = ErrorBody),
         (status = 429, description = "`rate_limited`", body = ErrorBody)))]
 pub(crate) async fn show(State(state): State<Shared>, caller: Caller) -> Result<Json<UsageView>, ApiError> {
