@@ -271,7 +271,7 @@ fn cores() -> NonZeroUsize {
 
 fn half_of_memory() -> u64 {
     let info = rustix::system::sysinfo();
-    let total = u64::try_from(info.totalram).unwrap_or(u64::MAX).saturating_mul(u64::from(info.mem_unit.max(1)));
+    let total = info.totalram.saturating_mul(u64::from(info.mem_unit.max(1)));
     (total / 2).max(256 << 20)
 }
 

@@ -4,6 +4,8 @@ use std::fs;
 use std::time::Duration;
 
 use crate::support::account::expect_success;
+use crate::support::archives::Zeros;
+use crate::support::client::Connection;
 use crate::support::clock::wait_for;
 use crate::support::data::{any_file_contains, uploads_in};
 use crate::support::eicar::eicar;
@@ -60,7 +62,7 @@ fn a_broken_upload_leaves_nothing() {
     let server = Options::new().start();
     let body = Form::of("a", &vec![b'.'; 3 << 20]).unfinished();
     let request = server.post("/v1/scan/async").header("content-type", &Form::content_type()).header("content-length", "99999999");
-    let mut connection = crate::support::client::Connection::open(server.address()).expect("a connection");
+    let mut connection = Connection::open(server.address()).expect("a connection");
     connection.send_head(&request).expect("sent");
     connection.write(&body).expect("sent");
     drop(connection);
@@ -95,4 +97,24 @@ fn a_backup_works_while_serving_and_is_whole() {
     assert!(fs::metadata(&copy).expect("a copy").len() > 0);
     let again = options.run(&["backup", &copy.to_string_lossy()]);
     assert!(!again.status.success(), "it never overwrites");
+}
+
+#[test]
+fn a_scan_goes_on_when_its_client_has_gone() {
+    let server = Options::new().start();
+    let receiver = Receiver::start();
+    // Small enough to be held in memory, and long to judge.
+    let slow = Zeros::mebibytes(400).gzip();
+    let body = Form::of("slow.gz", &slow).text("webhook_url", &receiver.url()).finish();
+    let request = server.post("/v1/scan").header("content-type", &Form::content_type()).header("content-length", &body.len().to_string());
+    let mut connection = Connection::open(server.address()).expect("a connection");
+    connection.send_head(&request.header("expect", "100-continue")).expect("sent");
+    assert_eq!(connection.head().expect("an interim answer").status, 100);
+    connection.write(&body).expect("sent");
+    assert!(!connection.has_answer(Duration::from_millis(100)), "it was too quick to be left");
+    drop(connection);
+    let event = receiver.one().event();
+    let scan = server.finished(event["scan_id"].as_str().expect("an id"));
+    assert_eq!(scan["verdict"], "clean");
+    wait_for("what was written out to go", Duration::from_secs(10), || uploads_in(&server.options().data()).is_empty().then_some(()));
 }

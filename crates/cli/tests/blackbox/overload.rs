@@ -35,6 +35,21 @@ fn a_full_queue_refuses_and_drains() {
 }
 
 #[test]
+fn those_who_wait_go_before_those_who_do_not() {
+    let server = Options::new().env("FILESAFETY_SCAN_THREADS", "1").start();
+    let slow = Zeros::mebibytes(900).gzip();
+    let ids: Vec<String> = (0..8)
+        .map(|number| {
+            let content = [slow.as_slice(), format!("{number}").as_bytes()].concat();
+            server.post("/v1/scan/async").form(Form::of("a.gz", &content)).send().scan_id()
+        })
+        .collect();
+    server.scan(b"someone waits for this").expect_verdict("clean");
+    let waiting = ids.iter().filter(|id| server.state(id)["status"] == "pending").count();
+    assert!(waiting >= 2, "{waiting} of 8 still waited when the sync scan was answered");
+}
+
+#[test]
 fn a_file_beyond_all_memory_ends_at_a_limit() {
     let server = Options::new().env("FILESAFETY_SCAN_MEMORY", "64MiB").start();
     let inner = vec![b'x'; 90 << 20];

@@ -201,7 +201,7 @@ fn a_connection_carries_many_scans() {
 
 #[test]
 fn past_the_time_to_wait_it_goes_on_without_the_client() {
-    let server = Options::new().env("FILESAFETY_SYNC_WAIT", "300ms").start();
+    let server = Options::new().env("FILESAFETY_SYNC_WAIT", "50ms").start();
     let member = archives::Member::deflated("text", &b"busy ".repeat(2_000_000));
     let slow = archives::zip(&vec![member; 24]);
     let answer = server.scan(&slow);

@@ -19,7 +19,7 @@ impl SmallDisk {
     /// `None` where mounting is not permitted.
     fn mount(path: &Path) -> Option<Self> {
         fs::create_dir_all(path).expect("a folder");
-        let output = Command::new("mount").args(["-t", "tmpfs", "-o", "size=24m", "tmpfs"]).arg(path).output().ok()?;
+        let output = Command::new("mount").args(["-t", "tmpfs", "-o", "size=200m", "tmpfs"]).arg(path).output().ok()?;
         output.status.success().then(|| Self { path: path.to_owned() })
     }
 

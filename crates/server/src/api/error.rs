@@ -77,7 +77,8 @@ pub(crate) struct ApiError {
     scan: Option<ScanId>,
     /// Seconds.
     retry_after: Option<u64>,
-    allow: Option<HeaderValue>,
+    /// Boxed to keep every `Result` of the handlers small.
+    allow: Option<Box<HeaderValue>>,
 }
 
 impl ApiError {
@@ -122,7 +123,7 @@ impl ApiError {
     }
 
     pub(crate) fn allow(mut self, methods: HeaderValue) -> Self {
-        self.allow = Some(methods);
+        self.allow = Some(Box::new(methods));
         self
     }
 }
@@ -213,7 +214,7 @@ pub(crate) async fn finish_answer(request: Request, next: Next) -> Response {
             answer.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }
         if let Some(methods) = error.allow {
-            answer.headers_mut().insert(header::ALLOW, methods);
+            answer.headers_mut().insert(header::ALLOW, *methods);
         }
         response = answer;
     }

@@ -79,7 +79,7 @@ fn refuses_what_is_no_form() {
         assert!(read(&whole.as_bytes()[..end]).is_err(), "cut at {end}");
     }
     let malformed = |body: &str| assert!(matches!(read(body.as_bytes()), Err(MultipartError::Malformed(_))), "{body}");
-    malformed(&("--XX\r\nContent-Type: text/plain\r\n\r\nx\r\n--XX--".to_owned()));
+    malformed("--XX\r\nContent-Type: text/plain\r\n\r\nx\r\n--XX--");
     malformed(&(part("attachment; name=\"file\"", "x") + "--XX--"));
     malformed(&(part("form-data", "x") + "--XX--"));
     malformed("--XX\r\n\r\nx\r\n--XX--");
