@@ -57,6 +57,13 @@ const HEAD: usize = 64 * 1024;
 /// File names are cut to so many characters.
 const NAME_MAX: usize = 255;
 
+/// Puts a small file into the store's uploads.
+pub(crate) async fn store(store: &Store, content: &[u8]) -> Result<Blob, StoreError> {
+    let mut writer = store.blob_writer().await?;
+    writer.write(content).await?;
+    writer.finish().await
+}
+
 impl Intake {
     /// A file of at most `limit` bytes; up to `in_memory` of them stay off the disk.
     pub(crate) fn new(store: Store, limit: u64, in_memory: usize) -> Self {
@@ -96,11 +103,7 @@ impl Intake {
         };
         let content = match self.writer {
             Some(writer) => ReceivedContent::Stored(writer.finish().await?),
-            None if stored => {
-                let mut writer = self.store.blob_writer().await?;
-                writer.write(&self.held).await?;
-                ReceivedContent::Stored(writer.finish().await?)
-            }
+            None if stored => ReceivedContent::Stored(store(&self.store, &self.held).await?),
             None => ReceivedContent::Memory(self.held.into()),
         };
         Ok(Received { facts, content })

@@ -23,6 +23,9 @@ pub use startup::{ServeError, Started, new_api_key};
 
 use listen::Listener;
 
+/// For the store to write its log back at the end.
+const CLOSING: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// Runs the service until `stop` turns true, then drains: no new uploads, running scans finish or go back to the queue.
 ///
 /// `started` is called once, when the service answers.
@@ -54,7 +57,9 @@ pub async fn serve(config: Config, stop: watch::Receiver<bool>, started: impl Fn
     let _ = stopping.wait_for(|stop| *stop).await;
     drain(&state, serving).await;
     chores.abort_all();
-    state.store.close().await;
+    if tokio::time::timeout(CLOSING, state.store.close()).await.is_err() {
+        tracing::warn!("the store takes long to close; what is committed is safe");
+    }
     Ok(())
 }
 

@@ -1,6 +1,14 @@
 //! Connections: TLS, time limits, and a graceful end.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    future::Future as _,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use axum::{Router, body::Body, extract::ConnectInfo};
 use hyper_util::{
@@ -10,9 +18,11 @@ use hyper_util::{
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::JoinSet,
+    time::{Instant, Sleep, sleep_until},
 };
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
@@ -48,14 +58,20 @@ impl Listener {
     pub(crate) async fn serve(self, router: Router, mut stop: watch::Receiver<bool>, patience: Duration) {
         let places = Arc::new(Semaphore::new(CONNECTIONS));
         let graceful = GracefulShutdown::new();
+        // Dropped at the end, and with it whatever connection is still open then.
+        let mut connections = JoinSet::new();
         loop {
-            let Ok(place) = places.clone().acquire_owned().await else { break };
+            let next = async {
+                let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
+                self.tcp.accept().await.map(|(stream, peer)| (stream, peer, place))
+            };
             let accepted = tokio::select! {
-                accepted = self.tcp.accept() => accepted,
+                accepted = next => accepted,
                 _ = stop.wait_for(|stop| *stop) => break,
             };
+            while connections.try_join_next().is_some() {}
             match accepted {
-                Ok((stream, peer)) => self.spawn(stream, peer, router.clone(), &graceful, place),
+                Ok((stream, peer, place)) => self.spawn(&mut connections, stream, peer, router.clone(), &graceful, place),
                 Err(error) => {
                     // Out of descriptors, say: wait for connections to end.
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -67,11 +83,19 @@ impl Listener {
         let _ = tokio::time::timeout(patience, graceful.shutdown()).await;
     }
 
-    fn spawn(&self, stream: TcpStream, peer: SocketAddr, router: Router, graceful: &GracefulShutdown, place: OwnedSemaphorePermit) {
+    fn spawn(
+        &self,
+        connections: &mut JoinSet<()>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        router: Router,
+        graceful: &GracefulShutdown,
+        place: OwnedSemaphorePermit,
+    ) {
         let _ = stream.set_nodelay(true);
         let watcher = graceful.watcher();
         let tls = self.tls.clone();
-        tokio::spawn(async move {
+        connections.spawn(async move {
             let _place = place;
             match tls {
                 None => speak(stream, peer, router, watcher).await,
@@ -100,9 +124,58 @@ async fn speak(
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_headers(64);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS).keep_alive_interval(Some(Duration::from_secs(30)));
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service)).into_owned();
+    let connection =
+        builder.serve_connection_with_upgrades(TokioIo::new(FirstWord::new(stream)), TowerToHyperService::new(service)).into_owned();
     // Clients break off as they please; that is no event worth a line.
     let _ = watcher.watch(connection).await;
+}
+
+/// A connection whose peer must begin to speak in time: the protocol is only known, and its own time limits begin, with the first bytes.
+struct FirstWord<S> {
+    stream: S,
+    silence: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S> FirstWord<S> {
+    fn new(stream: S) -> Self {
+        Self { stream, silence: Some(Box::pin(sleep_until(Instant::now() + HEAD_TIME))) }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for FirstWord<S> {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if read.is_ready() {
+            self.silence = None;
+        } else if let Some(silence) = &mut self.silence
+            && silence.as_mut().poll(context).is_ready()
+        {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        read
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for FirstWord<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
 }
 
 fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, ServeError> {

@@ -110,6 +110,7 @@ pub(crate) async fn prepare(config: Config, listener: &Listener) -> Result<(Arc<
         file_max: config.intake.file,
         fetch_timeout: config.fetch.deadline,
         metrics: metrics.clone(),
+        threads: config.scan_threads,
     };
     let webhook_urls = WebhookUrlPolicy { allow_http: config.webhooks.allow_http, allow_nets: config.webhooks.allow_nets.clone() };
     let state = AppState {

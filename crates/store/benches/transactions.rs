@@ -89,6 +89,7 @@ async fn record(store: &Store, account: AccountId) {
         at: now(),
         file: Some(FileFacts { name: Some("a.bin".into()), size: 9, sha256: Sha256::new(content), media_type: "text/plain".into() }),
         judgement: Judgement { verdict: Verdict::Clean, virus: None, nsfw: None, coverage: Coverage::default(), failure: None },
+        fingerprint: None,
         announcement: Announcement { event, name: "scan.complete".into(), sequence: 1, body: "x".repeat(400), created_at: now() },
         delivery: Some(FirstDelivery { id: DeliveryId::new(now(), entropy()), due_at: now() }),
     };

@@ -120,6 +120,23 @@ impl Store {
         self.write(job).await
     }
 
+    /// Gives scans back to the queue in one transaction; leases that are lost are passed over.
+    pub async fn release_many(&self, leases: &[Lease]) -> Result<()> {
+        let leases = leases.to_vec();
+        self.write(move |conn| {
+            for lease in leases {
+                match sql::release(conn, lease) {
+                    Ok(()) | Err(StoreError::LeaseLost) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(())
+        })
+        .await?;
+        self.signal_queue();
+        Ok(())
+    }
+
     /// Gives a scan back to the queue; it never counts as a crash.
     pub async fn release(&self, lease: Lease) -> Result<()> {
         self.write(move |conn| sql::release(conn, lease)).await?;

@@ -98,6 +98,8 @@ pub struct Outcome {
     /// `None`: no bytes were ever had, or the scan's row has the facts already.
     pub file: Option<FileFacts>,
     pub judgement: Judgement,
+    /// Of what really judged, where that may be something newer than what stood when the scan was accepted: it replaces the scan's.
+    pub fingerprint: Option<String>,
     pub announcement: Announcement,
     /// Ignored when the scan has no webhook.
     pub delivery: Option<FirstDelivery>,
@@ -180,7 +182,11 @@ pub enum Place {
     /// Into the queue, unless that many wait already.
     Queue { limit: u64 },
     /// The caller runs it already, in memory, and holds its lease from here on.
-    Running { until: Timestamp },
+    Running {
+        until: Timestamp,
+        /// Whether its bytes are being touched already, so that a crash counts. If not, [`Store::start`] says when.
+        started: bool,
+    },
 }
 
 /// The answer to a scan that came with its bytes.
@@ -442,17 +448,17 @@ impl Finish {
 
 impl Place {
     fn row<'a>(self, at: Timestamp) -> sql::QueueRow<'a> {
-        let running_until = match self {
+        let held = match self {
             Self::Queue { .. } => None,
-            Self::Running { until } => Some(until),
+            Self::Running { until, started } => Some(sql::Held { until, started }),
         };
-        sql::QueueRow { queued_at: at, file: None, blob: None, url: None, running_until, counted: at }
+        sql::QueueRow { queued_at: at, file: None, blob: None, url: None, held, counted: at }
     }
 
     fn accepted(self, scan: ScanId) -> Accepted {
         match self {
             Self::Queue { .. } => Accepted::Queued,
-            Self::Running { until } => Accepted::Running(Lease { scan, attempt: 1, until }),
+            Self::Running { until, .. } => Accepted::Running(Lease { scan, attempt: 1, until }),
         }
     }
 }

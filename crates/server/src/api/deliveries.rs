@@ -3,7 +3,7 @@
 use axum::{
     Json,
     body::Body,
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, StatusCode, header},
     response::Response,
 };
@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use super::{
     auth::Caller,
     error::{ApiError, ErrorBody, ErrorCode},
-    scan::{json_response, parse_id},
+    scan::{ScanPath, json_response},
     submission,
 };
 use crate::{clock, egress, intake::PacedBody, state::Shared};
@@ -74,9 +74,9 @@ pub(crate) struct TestRequest {
 #[utoipa::path(get, path = "/v1/scan/{id}/deliveries", operation_id = "list_deliveries", tag = "Webhooks", security(("api_key" = [])), params(("id" = String, Path, description = "The scan's id, `scn_…`")),
     responses((status = 200, description = "The attempts", body = DeliveryList), (status = 401, description = "`invalid_api_key`", body = ErrorBody),
         (status = 404, description = "`scan_not_found`", body = ErrorBody), (status = 429, description = "`rate_limited`", body = ErrorBody)))]
-pub(crate) async fn list(State(state): State<Shared>, caller: Caller, Path(id): Path<String>) -> Result<Json<DeliveryList>, ApiError> {
+pub(crate) async fn list(State(state): State<Shared>, caller: Caller, ScanPath(id): ScanPath) -> Result<Json<DeliveryList>, ApiError> {
     caller.read(&state)?;
-    let attempts = state.store.deliveries(caller.account.id, parse_id(&id)?).await?;
+    let attempts = state.store.deliveries(caller.account.id, id).await?;
     Ok(Json(DeliveryList { deliveries: attempts.iter().map(AttemptShown::of).collect() }))
 }
 
@@ -87,9 +87,8 @@ pub(crate) async fn list(State(state): State<Shared>, caller: Caller, Path(id): 
     responses((status = 202, description = "An attempt is on its way", body = Redelivery), (status = 401, description = "`invalid_api_key`", body = ErrorBody),
         (status = 404, description = "`scan_not_found`", body = ErrorBody), (status = 409, description = "`no_webhook`, `delivery_in_progress`, `scan_in_progress`", body = ErrorBody),
         (status = 429, description = "`rate_limited`", body = ErrorBody)))]
-pub(crate) async fn redeliver(State(state): State<Shared>, caller: Caller, Path(id): Path<String>) -> Result<Response, ApiError> {
+pub(crate) async fn redeliver(State(state): State<Shared>, caller: Caller, ScanPath(id): ScanPath) -> Result<Response, ApiError> {
     caller.read(&state)?;
-    let id = parse_id(&id)?;
     let conflict = |code, message: &str| Err(ApiError::new(code, message).about(id));
     match state.store.redeliver(caller.account.id, id, clock::now()).await {
         Ok(_) => {

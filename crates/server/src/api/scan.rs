@@ -5,26 +5,31 @@ use std::time::Duration;
 use axum::{
     Json,
     body::Body,
-    extract::{Path, State},
-    http::{HeaderMap, StatusCode, header},
+    extract::{FromRequestParts, Path, State},
+    http::{HeaderMap, StatusCode, header, request::Parts},
     response::{IntoResponse as _, Response},
 };
-use filesafety_model::{ScanId, ScanState};
-use filesafety_store::{Accepted, Earlier, IdempotencyKey, NewScan, Place, QuotaExceeded, ScanRecord};
+use filesafety_model::{AccountId, ScanId, ScanState, Sha256};
+use filesafety_store::{
+    Accepted, Blob, Earlier, FileFacts, IdempotencyKey, NewScan, Place, QuotaExceeded, Reusable, ScanRecord, StoreError,
+};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
     auth::Caller,
     error::{ApiError, ErrorBody, ErrorCode},
     record::{self, ScanView, Underway},
-    submission::{self, Content, HeldKey, Submitted, Waiting},
+    submission::{self, Content, HeldKey, Waiting},
     upload::{self, UploadInvitation},
 };
 use crate::{
     clock, egress,
-    intake::{Received, ReceivedContent},
+    intake::{self, Received, ReceivedContent},
     state::Shared,
-    worker::{scan::ExpressFault, ticket::Ticket},
+    worker::{
+        scan::{Express, ExpressFault},
+        ticket::Ticket,
+    },
 };
 
 /// Scan a file and wait for its verdict
@@ -73,9 +78,9 @@ pub(crate) async fn submit_async(
     responses((status = 200, description = "The scan", body = ScanView),
         (status = 401, description = "`invalid_api_key`", body = ErrorBody), (status = 404, description = "`scan_not_found`: no such scan, or another account's", body = ErrorBody),
         (status = 429, description = "`rate_limited`", body = ErrorBody)))]
-pub(crate) async fn show(State(state): State<Shared>, caller: Caller, Path(id): Path<String>) -> Result<Json<ScanView>, ApiError> {
+pub(crate) async fn show(State(state): State<Shared>, caller: Caller, ScanPath(id): ScanPath) -> Result<Json<ScanView>, ApiError> {
     caller.read(&state)?;
-    let scan = state.store.scan(caller.account.id, parse_id(&id)?).await?;
+    let scan = state.store.scan(caller.account.id, id).await?;
     Ok(Json(ScanView::of(&scan)))
 }
 
@@ -85,9 +90,8 @@ pub(crate) async fn show(State(state): State<Shared>, caller: Caller, Path(id): 
 #[utoipa::path(delete, path = "/v1/scan/{id}", operation_id = "delete_scan", tag = "Scans", security(("api_key" = [])), params(("id" = String, Path, description = "The scan's id, `scn_…`")),
     responses((status = 204, description = "Erased"), (status = 401, description = "`invalid_api_key`", body = ErrorBody),
         (status = 404, description = "`scan_not_found`", body = ErrorBody), (status = 409, description = "`scan_in_progress`", body = ErrorBody), (status = 429, description = "`rate_limited`", body = ErrorBody)))]
-pub(crate) async fn delete(State(state): State<Shared>, caller: Caller, Path(id): Path<String>) -> Result<StatusCode, ApiError> {
+pub(crate) async fn delete(State(state): State<Shared>, caller: Caller, ScanPath(id): ScanPath) -> Result<StatusCode, ApiError> {
     caller.read(&state)?;
-    let id = parse_id(&id)?;
     match state.store.delete(caller.account.id, id, clock::now()).await {
         Ok(()) => Ok(StatusCode::NO_CONTENT),
         Err(filesafety_store::StoreError::Conflict(_)) => {
@@ -97,9 +101,17 @@ pub(crate) async fn delete(State(state): State<Shared>, caller: Caller, Path(id)
     }
 }
 
-/// A malformed id names no scan.
-pub(crate) fn parse_id(text: &str) -> Result<ScanId, ApiError> {
-    text.parse().map_err(|_| ApiError::scan_not_found())
+/// The id of a scan in an address. A malformed one names no scan.
+pub(crate) struct ScanPath(pub(crate) ScanId);
+
+impl<S: Send + Sync> FromRequestParts<S> for ScanPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        let id = path.ok().and_then(|Path(id)| id.parse().ok());
+        id.map(Self).ok_or_else(ApiError::scan_not_found)
+    }
 }
 
 pub(crate) fn waiting_wanted(headers: &HeaderMap) -> Waiting {
@@ -122,31 +134,54 @@ async fn take_in(state: &Shared, caller: &Caller, headers: &HeaderMap, body: Bod
         Some(key) => state.store.idempotent(caller.account.id, &key.key, clock::now()).await?,
         None => None,
     };
-    if earlier.is_none() {
-        check_quota(state, caller).await?;
+    if earlier.is_none() && caller.account.quota.is_some() {
+        check_quota(state, caller.account.id).await?;
     }
     let submitted = submission::read(state, headers, body, waiting).await?;
     if let Some(earlier) = &earlier {
-        return replay(state, caller, earlier, &submitted).await;
+        return replay(state, caller.account.id, earlier, &submitted.fields_digest(), submitted.digest().as_ref()).await;
     }
-    let idempotency = key.as_ref().map(|key| IdempotencyKey { key: key.key.clone(), fields: submitted.fields_digest() });
+    let fields = submitted.fields_digest();
+    let idempotency = key.as_ref().map(|key| IdempotencyKey { key: key.key.clone(), fields });
     let new = submitted.new_scan(state, caller, waiting, idempotency);
-    match submitted.content {
+    let digest = submitted.digest();
+    let outcome = match submitted.content {
         Content::File(received) => accept_file(state, headers, Ticket::New(Box::new(new)), received, waiting, key).await,
         Content::Url(url) => accept_url(state, new, url, waiting).await,
         Content::None => upload::invite(state, new).await,
+    };
+    match outcome {
+        // The same key was faster on another connection, or before this one broke off.
+        Err(Refusal::Taken(earlier)) => replay(state, caller.account.id, &earlier, &fields, digest.as_ref()).await,
+        Err(Refusal::Api(error)) => Err(error),
+        Ok(response) => Ok(response),
+    }
+}
+
+/// Why a submission is not accepted.
+pub(crate) enum Refusal {
+    Api(ApiError),
+    /// An earlier request with the same `Idempotency-Key` made this scan.
+    Taken(Earlier),
+}
+
+impl From<ApiError> for Refusal {
+    fn from(error: ApiError) -> Self {
+        Self::Api(error)
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        Self::Api(error.into())
     }
 }
 
 /// The quota as far as it can be known before the bytes are there; it is counted when they are accepted.
-async fn check_quota(state: &Shared, caller: &Caller) -> Result<(), ApiError> {
-    if caller.account.quota.is_none() || caller.account.overage == filesafety_store::Overage::Allow {
-        return Ok(());
-    }
-    let now = clock::now();
-    let usage = state.store.usage(caller.account.id, now).await?;
+pub(crate) async fn check_quota(state: &Shared, account: AccountId) -> Result<(), ApiError> {
+    let usage = state.store.usage(account, clock::now()).await?;
     match usage.quota {
-        Some(quota) if usage.used >= quota => {
+        Some(quota) if usage.used >= quota && !usage.overage_allowed => {
             Err(quota_exceeded(&QuotaExceeded { quota, used: usage.used, period_ends: usage.period_ends }))
         }
         Some(_) | None => Ok(()),
@@ -161,14 +196,16 @@ pub(crate) fn quota_exceeded(exceeded: &QuotaExceeded) -> ApiError {
 }
 
 /// Answers what the first request's scan is now.
-async fn replay(state: &Shared, caller: &Caller, earlier: &Earlier, submitted: &Submitted) -> Result<Response, ApiError> {
-    let digest = match &submitted.content {
-        Content::File(received) => Some(&received.facts.sha256),
-        Content::Url(_) | Content::None => None,
-    };
-    let id = submission::same_request(earlier, &submitted.fields_digest(), digest)?;
-    let scan = state.store.scan(caller.account.id, id).await?;
-    Ok(record::replayed(record::answer(&scan)?))
+async fn replay(
+    state: &Shared,
+    account: AccountId,
+    earlier: &Earlier,
+    fields: &[u8; 32],
+    digest: Option<&Sha256>,
+) -> Result<Response, ApiError> {
+    let id = submission::same_request(earlier, fields, digest)?;
+    let scan = state.store.scan(account, id).await?;
+    Ok(record::replayed(record::answer(&scan).into_response()))
 }
 
 /// A file that is in: deduplicated, judged in memory, or queued.
@@ -179,52 +216,78 @@ pub(crate) async fn accept_file(
     received: Received,
     waiting: Waiting,
     key: Option<HeldKey>,
-) -> Result<Response, ApiError> {
+) -> Result<Response, Refusal> {
     let Received { facts, content } = received;
     let id = ticket.id();
     let guard = ticket.has_webhook().then(|| state.gates.close(id));
     let deadline = Instant::now() + state.config.sync_wait;
-    if let Some(reusable) = reusable(state, headers, &ticket, &facts).await? {
-        let media_type = reusable.file.media_type;
-        let facts = filesafety_store::FileFacts { media_type, ..facts };
-        let scan = state.desk.record_known(ticket, facts, reusable.judgement, true).await.map_err(express_fault)?;
-        let response = if waiting == Waiting::No { record::underway(id, ScanState::Pending, Some(0)) } else { record::answer(&scan)? };
-        return Ok(record::guarded(response, guard));
-    }
-    let response = match content {
-        ReceivedContent::Memory(bytes) => {
-            let express = state.desk.express(ticket, facts, bytes);
-            let (finished, mut accepted) = (express.finished, express.accepted);
-            match timeout_at(deadline, finished).await {
-                Ok(Ok(Ok(scan))) => record::answer(&scan)?,
-                Ok(Ok(Err(fault))) => return Err(express_fault(fault)),
-                Ok(Err(_)) => return Err(ApiError::internal(&"a scan ended without an outcome")),
-                Err(_) if accepted.try_recv().is_ok() => record::underway(id, ScanState::Scanning, None),
-                Err(_) => return Err(ApiError::overloaded()),
+    let mut key = key.map(HeldKey::into_held);
+    let response = match (reusable(state, headers, &ticket, &facts).await?, content) {
+        (Some(earlier), _) => reuse(state, ticket, facts, earlier, waiting).await?,
+        (None, ReceivedContent::Stored(blob)) => queue(state, ticket, facts, blob, waiting, deadline).await?,
+        (None, ReceivedContent::Memory(bytes)) => match state.desk.express(&ticket, &facts, &bytes, &mut key) {
+            Some(express) => answer_express(state, id, express, deadline).await?,
+            None => {
+                let blob = intake::store(&state.store, &bytes).await?;
+                queue(state, ticket, facts, blob, waiting, deadline).await?
             }
-        }
-        ReceivedContent::Stored(blob) => {
-            let ended = state.desk.ended(id);
-            let account = ticket.account();
-            let now = clock::now();
-            let accepted = ticket
-                .accept(&state.store, now, facts, blob, Place::Queue { limit: state.config.intake.queue })
-                .await
-                .map_err(upload::store_fault)?;
-            check_accepted(accepted)?;
-            match waiting {
-                Waiting::No => record::underway(id, ScanState::Pending, Some(eta(state).await)),
-                Waiting::ForTheVerdict => wait_for(state, account, id, ended, deadline).await?,
-            }
-        }
+        },
     };
     drop(key);
     Ok(record::guarded(response, guard))
 }
 
-async fn accept_url(state: &Shared, new: NewScan, url: String, waiting: Waiting) -> Result<Response, ApiError> {
+async fn reuse(state: &Shared, ticket: Ticket, facts: FileFacts, earlier: Reusable, waiting: Waiting) -> Result<Response, Refusal> {
+    let id = ticket.id();
+    let facts = FileFacts { media_type: earlier.file.media_type, ..facts };
+    let scan = state.desk.record(ticket, facts, earlier.judgement.into(), true).await.map_err(express_fault)?;
+    match waiting {
+        Waiting::No => Ok(record::underway(id, ScanState::Pending, Some(0))),
+        Waiting::ForTheVerdict => Ok(record::answer(&scan)?),
+    }
+}
+
+async fn answer_express(state: &Shared, id: ScanId, express: Express, deadline: Instant) -> Result<Response, Refusal> {
+    let Express { mut finished, accepted } = express;
+    let in_time = async {
+        tokio::select! {
+            finished = timeout_at(deadline, &mut finished) => finished.ok(),
+            () = state.desk.draining() => None,
+        }
+    };
+    let finished = match in_time.await {
+        Some(finished) => finished,
+        // Once it is in the store there is something to come back for; else its outcome is a matter of moments.
+        None if accepted.await.is_ok() => return Ok(record::underway(id, ScanState::Scanning, None)),
+        None => finished.await,
+    };
+    match finished {
+        Ok(Ok(scan)) => Ok(record::answer(&scan)?),
+        Ok(Err(ExpressFault::Underway)) => Ok(record::underway(id, ScanState::Pending, None)),
+        Ok(Err(fault)) => Err(express_fault(fault)),
+        Err(_) => Err(ApiError::internal(&"a scan ended without an outcome").into()),
+    }
+}
+
+async fn queue(
+    state: &Shared,
+    ticket: Ticket,
+    facts: FileFacts,
+    blob: Blob,
+    waiting: Waiting,
+    deadline: Instant,
+) -> Result<Response, Refusal> {
+    let (id, account) = (ticket.id(), ticket.account());
+    let ended = state.desk.ended(id);
+    let place = Place::Queue { limit: state.config.intake.queue };
+    let accepted = ticket.accept(&state.store, clock::now(), facts, blob, place).await.map_err(upload::store_fault)?;
+    check_accepted(accepted)?;
+    answer_queued(state, account, id, ended, waiting, deadline).await
+}
+
+async fn accept_url(state: &Shared, new: NewScan, url: String, waiting: Waiting) -> Result<Response, Refusal> {
     if !state.config.fetch.enabled {
-        return Err(ApiError::validation("url scans are switched off here; send the file itself."));
+        return Err(ApiError::validation("url scans are switched off here; send the file itself.").into());
     }
     egress::check_fetch_url(&url, &state.config.fetch.allow_nets).map_err(|error| ApiError::validation(format!("url {error}.")))?;
     let (id, account) = (new.id, new.account);
@@ -233,32 +296,41 @@ async fn accept_url(state: &Shared, new: NewScan, url: String, waiting: Waiting)
     let deadline = Instant::now() + state.config.sync_wait;
     let accepted = state.store.accept_url(new, url, Place::Queue { limit: state.config.intake.queue }).await?;
     check_accepted(accepted)?;
-    let response = match waiting {
-        Waiting::No => record::underway(id, ScanState::Pending, Some(eta(state).await)),
-        Waiting::ForTheVerdict => wait_for(state, account, id, ended, deadline).await?,
-    };
+    let response = answer_queued(state, account, id, ended, waiting, deadline).await?;
     Ok(record::guarded(response, guard))
+}
+
+async fn answer_queued(
+    state: &Shared,
+    account: AccountId,
+    id: ScanId,
+    ended: tokio::sync::oneshot::Receiver<()>,
+    waiting: Waiting,
+    deadline: Instant,
+) -> Result<Response, Refusal> {
+    match waiting {
+        Waiting::No => Ok(record::underway(id, ScanState::Pending, Some(eta(state).await))),
+        Waiting::ForTheVerdict => Ok(wait_for(state, account, id, ended, deadline).await?),
+    }
 }
 
 /// Waits until the scan has ended or the time is up.
 async fn wait_for(
     state: &Shared,
-    account: filesafety_model::AccountId,
+    account: AccountId,
     id: ScanId,
     ended: tokio::sync::oneshot::Receiver<()>,
     deadline: Instant,
 ) -> Result<Response, ApiError> {
-    let _ = timeout_at(deadline, ended).await;
+    tokio::select! {
+        _ = timeout_at(deadline, ended) => {}
+        () = state.desk.draining() => {}
+    }
     let scan: ScanRecord = state.store.scan(account, id).await?;
     record::answer(&scan)
 }
 
-async fn reusable(
-    state: &Shared,
-    headers: &HeaderMap,
-    ticket: &Ticket,
-    facts: &filesafety_store::FileFacts,
-) -> Result<Option<filesafety_store::Reusable>, ApiError> {
+async fn reusable(state: &Shared, headers: &HeaderMap, ticket: &Ticket, facts: &FileFacts) -> Result<Option<Reusable>, ApiError> {
     let fresh_wanted = headers
         .get_all(header::CACHE_CONTROL)
         .iter()
@@ -268,29 +340,27 @@ async fn reusable(
         return Ok(None);
     }
     let not_before = clock::now().minus(state.config.deduplicate_for);
-    Ok(state.store.reuse(ticket.account(), facts.sha256, ticket.fingerprint(), not_before).await?)
+    // By the engine in force now, which is not always the one in force when an upload URL was made.
+    let fingerprint = state.desk.judge.fingerprint(ticket.types(), facts.name.as_deref());
+    Ok(state.store.reuse(ticket.account(), facts.sha256, &fingerprint, not_before).await?)
 }
 
-fn check_accepted(accepted: Accepted) -> Result<(), ApiError> {
+fn check_accepted(accepted: Accepted) -> Result<(), Refusal> {
     match accepted {
         Accepted::Queued | Accepted::Running(_) => Ok(()),
-        Accepted::QuotaExceeded(exceeded) => Err(quota_exceeded(&exceeded)),
-        Accepted::IdempotencyTaken(earlier) => Err(idempotency_taken(&earlier)),
-        Accepted::Overloaded => Err(ApiError::overloaded()),
+        Accepted::QuotaExceeded(exceeded) => Err(quota_exceeded(&exceeded).into()),
+        Accepted::IdempotencyTaken(earlier) => Err(Refusal::Taken(earlier)),
+        Accepted::Overloaded => Err(ApiError::overloaded().into()),
     }
 }
 
-fn express_fault(fault: ExpressFault) -> ApiError {
+fn express_fault(fault: ExpressFault) -> Refusal {
     match fault {
-        ExpressFault::Quota(exceeded) => quota_exceeded(&exceeded),
-        ExpressFault::Idempotency(earlier) => idempotency_taken(&earlier),
-        ExpressFault::Overloaded => ApiError::overloaded(),
-        ExpressFault::Store(error) => upload::store_fault(error),
+        ExpressFault::Quota(exceeded) => quota_exceeded(&exceeded).into(),
+        ExpressFault::Idempotency(earlier) => Refusal::Taken(earlier),
+        ExpressFault::Overloaded | ExpressFault::Underway => ApiError::overloaded().into(),
+        ExpressFault::Store(error) => upload::store_fault(error).into(),
     }
-}
-
-pub(crate) fn idempotency_taken(earlier: &Earlier) -> ApiError {
-    ApiError::new(ErrorCode::IdempotencyConflict, "Another request with this Idempotency-Key was faster.").about(earlier.scan)
 }
 
 /// A guess: each waiting scan takes a few milliseconds of one thread.

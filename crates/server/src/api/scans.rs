@@ -26,6 +26,7 @@ pub(crate) struct ScanList {
 
 const LIMIT_DEFAULT: u32 = 20;
 const LIMIT_MAX: u32 = 100;
+const METADATA_FILTERS: usize = 16;
 
 /// The account's scans, newest first
 ///
@@ -72,7 +73,10 @@ fn filter(query: &str) -> Result<ListFilter, ApiError> {
             }
             "cursor" => filter.cursor = Some(value.parse::<Cursor>().map_err(|_| refuse("must be the next_cursor of an earlier answer"))?),
             other => match other.strip_prefix("metadata.") {
-                Some(name) if !name.is_empty() => filter.metadata.push((name.to_owned(), value.into_owned())),
+                Some(name) if !name.is_empty() && filter.metadata.len() < METADATA_FILTERS => {
+                    filter.metadata.push((name.to_owned(), value.into_owned()))
+                }
+                Some(name) if !name.is_empty() => return Err(refuse("is one metadata filter too many")),
                 Some(_) | None => {
                     return Err(refuse(
                         "is no filter; there are verdict, status, file_hash, since, until, metadata.<key>, limit and cursor",

@@ -179,7 +179,13 @@ async fn read_json(state: &Shared, body: PacedBody) -> Result<Submitted, ApiErro
 /// A request's `Idempotency-Key`, held while the request is read.
 pub(crate) struct HeldKey {
     pub(crate) key: String,
-    _held: InFlightKey,
+    held: InFlightKey,
+}
+
+impl HeldKey {
+    pub(crate) fn into_held(self) -> InFlightKey {
+        self.held
+    }
 }
 
 /// Takes the request's `Idempotency-Key`, if it has one.
@@ -195,7 +201,7 @@ pub(crate) fn hold_key(state: &Shared, caller: &Caller, headers: &HeaderMap) -> 
         )
         .retry_after(1)
     })?;
-    Ok(Some(HeldKey { key: key.to_owned(), _held: held }))
+    Ok(Some(HeldKey { key: key.to_owned(), held }))
 }
 
 /// The scan that an earlier request with the same key made, if this one repeats it.
@@ -241,9 +247,17 @@ impl Submitted {
             webhook,
             events: self.wishes.events.clone().unwrap_or_default(),
             policy: state.config.policy.to_string(),
-            fingerprint: fingerprint(state, types, file_name.as_deref()),
+            fingerprint: state.desk.judge.fingerprint(types, file_name.as_deref()),
             idempotency,
             file_name,
+        }
+    }
+
+    /// The bytes' digest, where there are any.
+    pub(crate) fn digest(&self) -> Option<Sha256> {
+        match &self.content {
+            Content::File(received) => Some(received.facts.sha256),
+            Content::Url(_) | Content::None => None,
         }
     }
 
@@ -255,10 +269,4 @@ impl Submitted {
             Content::None => self.wishes.digest("upload", None, None),
         }
     }
-}
-
-/// What must be equal, besides the bytes, for an earlier verdict to stand.
-pub(crate) fn fingerprint(state: &Shared, types: ScanTypes, file_name: Option<&str>) -> String {
-    let extension = file_name.and_then(|name| name.rsplit_once('.')).map(|(_, extension)| extension.to_lowercase()).unwrap_or_default();
-    format!("{};{extension};{}", types.names().join(","), state.desk.judge.fingerprint())
 }

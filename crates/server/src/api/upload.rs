@@ -2,7 +2,7 @@
 
 use axum::{
     body::Body,
-    extract::{Path, State},
+    extract::{Path, State, rejection::PathRejection},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 use super::{
     error::{ApiError, ErrorBody, ErrorCode},
     record::{ScanView, Underway},
-    scan,
+    scan::{self, Refusal},
     submission::Waiting,
 };
 use crate::{
@@ -38,17 +38,17 @@ pub(crate) struct UploadInvitation {
 }
 
 /// Opens an upload URL for `new`.
-pub(crate) async fn invite(state: &Shared, new: NewScan) -> Result<Response, ApiError> {
+pub(crate) async fn invite(state: &Shared, new: NewScan) -> Result<Response, Refusal> {
     let token = BASE64URL_NOPAD.encode(&clock::entropy::<24>());
     let expires_at = new.created_at.plus(state.config.intake.upload_url_life);
     let id = new.id;
     match state.store.await_upload(new, token_digest(&token), expires_at, state.config.intake.open_uploads).await? {
         Awaiting::Awaiting => {}
-        Awaiting::IdempotencyTaken(earlier) => return Err(scan::idempotency_taken(&earlier)),
+        Awaiting::IdempotencyTaken(earlier) => return Err(Refusal::Taken(earlier)),
         Awaiting::TooManyOpen => {
             let message =
                 format!("The account has {} upload URLs open; use them, or wait until they expire.", state.config.intake.open_uploads);
-            return Err(ApiError::new(ErrorCode::RateLimited, message).retry_after(60));
+            return Err(ApiError::new(ErrorCode::RateLimited, message).retry_after(60).into());
         }
     }
     let invitation = UploadInvitation {
@@ -71,13 +71,19 @@ pub(crate) async fn invite(state: &Shared, new: NewScan) -> Result<Response, Api
         (status = 502, description = "`upstream_error`", body = ErrorBody), (status = 503, description = "`overloaded`, `storage_unavailable`", body = ErrorBody)))]
 pub(crate) async fn put(
     State(state): State<Shared>,
-    Path((id, token)): Path<(String, String)>,
+    path: Result<Path<(String, String)>, PathRejection>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
     let waiting = scan::waiting_wanted(&headers);
-    let response = take(&state, &id, &token, &headers, body, waiting).await;
-    with_any_origin(response.into_response())
+    // A path that cannot be read names no upload URL.
+    let (id, token) = path.map(|Path(parts)| parts).unwrap_or_default();
+    let response = match take(&state, &id, &token, &headers, body, waiting).await {
+        Ok(response) => response,
+        Err(Refusal::Api(error)) => error.into_response(),
+        Err(Refusal::Taken(_)) => ApiError::internal(&"an upload met an idempotency key").into_response(),
+    };
+    with_any_origin(response)
 }
 
 /// The browser's question before a `PUT` from another origin.
@@ -96,21 +102,22 @@ fn with_any_origin(mut response: Response) -> Response {
     response
 }
 
-async fn take(state: &Shared, id: &str, token: &str, headers: &HeaderMap, body: Body, waiting: Waiting) -> Result<Response, ApiError> {
+async fn take(state: &Shared, id: &str, token: &str, headers: &HeaderMap, body: Body, waiting: Waiting) -> Result<Response, Refusal> {
     let unknown = || ApiError::new(ErrorCode::NotFound, "There is no such upload URL.");
     let id = id.parse().map_err(|_| unknown())?;
     if state.desk.is_draining() {
-        return Err(ApiError::draining());
+        return Err(ApiError::draining().into());
     }
     let record = match state.store.upload_slot(id, token_digest(token), clock::now()).await? {
         UploadSlot::Open(record) => record,
-        UploadSlot::Used(_) => return Err(ApiError::new(ErrorCode::UploadConflict, "A file was uploaded here already.").about(id)),
+        UploadSlot::Used(_) => return Err(ApiError::new(ErrorCode::UploadConflict, "A file was uploaded here already.").about(id).into()),
         UploadSlot::Expired(_) => {
-            return Err(ApiError::new(ErrorCode::UploadExpired, "This upload URL has expired; ask for a new one.").about(id));
+            return Err(ApiError::new(ErrorCode::UploadExpired, "This upload URL has expired; ask for a new one.").about(id).into());
         }
-        UploadSlot::Unknown => return Err(unknown()),
+        UploadSlot::Unknown => return Err(unknown().into()),
     };
     state.check_length(headers, 0)?;
+    scan::check_quota(state, record.account).await?;
     let received = read(state, body, record.file_name.clone(), waiting).await?;
     scan::accept_file(state, headers, Ticket::Upload(record), received, waiting, None).await
 }

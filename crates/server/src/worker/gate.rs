@@ -17,9 +17,17 @@ const AHEAD: Duration = Duration::from_secs(5);
 /// The scans whose first answer is still under way.
 #[derive(Clone)]
 pub(crate) struct Gates {
-    closed: Arc<Mutex<HashMap<ScanId, Option<DeliveryId>>>>,
+    closed: Arc<Mutex<HashMap<ScanId, Closed>>>,
     store: Store,
     grace: Duration,
+}
+
+/// A gate, as long as it is closed.
+#[derive(Default)]
+struct Closed {
+    /// Answers under way: an upload URL can be sent to twice.
+    answers: u32,
+    waiting: Option<DeliveryId>,
 }
 
 /// Opens the gate some time after it is dropped: with the answer's body, or with the request whose client is gone.
@@ -35,7 +43,7 @@ impl Gates {
 
     /// From here until the guard is dropped, and a grace more, no webhook of `scan` leaves.
     pub(crate) fn close(&self, scan: ScanId) -> GateGuard {
-        self.closed().insert(scan, None);
+        self.closed().entry(scan).or_default().answers += 1;
         GateGuard { gates: self.clone(), scan }
     }
 
@@ -43,8 +51,8 @@ impl Gates {
     pub(crate) fn first_delivery(&self, scan: ScanId, now: Timestamp) -> FirstDelivery {
         let id = DeliveryId::new(now, clock::entropy());
         let due_at = match self.closed().get_mut(&scan) {
-            Some(waiting) => {
-                *waiting = Some(id);
+            Some(gate) => {
+                gate.waiting = Some(id);
                 now.plus(AHEAD)
             }
             None => now,
@@ -54,7 +62,7 @@ impl Gates {
 
     async fn open(self, scan: ScanId) {
         tokio::time::sleep(self.grace).await;
-        let waiting = self.closed().remove(&scan).flatten();
+        let waiting = self.leave(scan);
         if let Some(delivery) = waiting
             && let Err(error) = self.store.bring_forward(delivery, clock::now()).await
         {
@@ -62,7 +70,15 @@ impl Gates {
         }
     }
 
-    fn closed(&self) -> MutexGuard<'_, HashMap<ScanId, Option<DeliveryId>>> {
+    /// The delivery that waited, once the last answer is written.
+    fn leave(&self, scan: ScanId) -> Option<DeliveryId> {
+        let mut closed = self.closed();
+        let gate = closed.get_mut(&scan)?;
+        gate.answers = gate.answers.saturating_sub(1);
+        if gate.answers > 0 { None } else { closed.remove(&scan)?.waiting }
+    }
+
+    fn closed(&self) -> MutexGuard<'_, HashMap<ScanId, Closed>> {
         self.closed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::{
     memory::{Reservation, ScanMemory},
-    threads::{Job, JobFault, ScanThreads},
+    threads::{Job, JobFault, ScanThreads, Scanned},
     turns::{Lane, Turn, Turns},
 };
 
@@ -46,40 +46,42 @@ impl Judge {
         })
     }
 
-    /// Everything besides the bytes and the types that a judgement depends on.
-    pub(crate) fn fingerprint(&self) -> String {
-        format!("{};{}", self.policy, self.threads.engine().fingerprint())
+    /// Everything besides the bytes that a judgement by the engine in force depends on.
+    pub(crate) fn fingerprint(&self, types: ScanTypes, file_name: Option<&str>) -> String {
+        self.fingerprint_of(&self.threads.engine().fingerprint(), types, file_name)
+    }
+
+    fn fingerprint_of(&self, engine: &str, types: ScanTypes, file_name: Option<&str>) -> String {
+        let extension = file_name.and_then(|name| name.rsplit_once('.')).map(|(_, extension)| extension.to_lowercase()).unwrap_or_default();
+        format!("{};{extension};{};{engine}", types.names().join(","), self.policy)
     }
 
     /// Judges `file` in the turn it has; an engine that does not answer is asked again for `patience`.
-    pub(crate) async fn judge(&self, file: &FileInHand, memory: Reservation, turn: Turn, patience: Duration) -> Judgement {
+    pub(crate) async fn judge(&self, file: &FileInHand, memory: Reservation, turn: Turn, patience: Duration) -> Judged {
         let give_up = Instant::now() + patience;
         let mut wait = Duration::from_millis(500);
-        let (mut memory, mut turn) = (Some(memory), Some(turn));
+        let mut held = Some((memory, turn));
         loop {
-            let held = match memory.take() {
-                Some(memory) => memory,
-                None => self.memory.reserve(file.content.len() as u64).await,
+            let (memory, turn) = match held.take() {
+                Some(held) => held,
+                None => (self.memory.reserve(file.content.len() as u64).await, self.turns.next(file.lane).await),
             };
-            let held_turn = match turn.take() {
-                Some(turn) => turn,
-                None => self.turns.next(file.lane).await,
-            };
-            let judgement = self.judge_once(file, held, held_turn).await;
-            let silent = judgement.failure.as_ref().is_some_and(|failure| failure.code == FailureCode::EngineUnavailable);
+            let judged = self.judge_once(file, memory, turn).await;
+            let failure = judged.judgement.failure.as_ref();
+            let silent = failure.is_some_and(|failure| failure.code == FailureCode::EngineUnavailable);
             if !silent || Instant::now() + wait > give_up {
-                return judgement;
+                return judged;
             }
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(Duration::from_secs(5));
         }
     }
 
-    async fn judge_once(&self, file: &FileInHand, memory: Reservation, turn: Turn) -> Judgement {
+    async fn judge_once(&self, file: &FileInHand, memory: Reservation, turn: Turn) -> Judged {
         let mut deaths = 0;
-        let mut next = Some((memory, turn));
+        let mut held = Some((memory, turn));
         loop {
-            let (memory, turn) = match next.take() {
+            let (memory, turn) = match held.take() {
                 Some(held) => held,
                 None => (self.memory.reserve_whole(file.content.len() as u64).await, self.turns.next(file.lane).await),
             };
@@ -87,7 +89,10 @@ impl Judge {
             let outcome = self.threads.scan(job).await;
             drop(turn);
             match outcome {
-                Ok(report) => return decide(&self.policy, &self.ask(file.types), &report),
+                Ok(Scanned { report, engine }) => {
+                    let judgement = decide(&self.policy, &self.ask(file.types), &report);
+                    return Judged { judgement, fingerprint: Some(self.fingerprint_of(&engine, file.types, file.name.as_deref())) };
+                }
                 Err(JobFault::MemoryShort) => {}
                 Err(JobFault::Died) => {
                     deaths += 1;
@@ -101,16 +106,39 @@ impl Judge {
     }
 
     /// The judgement on a file that brings the engines down.
-    pub(crate) fn crashed(&self, types: ScanTypes) -> Judgement {
+    pub(crate) fn crashed(&self, types: ScanTypes) -> Judged {
+        self.unseen(types, Reason::Broken, "Crash")
+    }
+
+    /// The judgement on a file that alone exceeds the memory of all scans.
+    pub(crate) fn beyond_memory(&self, types: ScanTypes) -> Judged {
+        self.unseen(types, Reason::Limit, "Memory")
+    }
+
+    /// The judgement on a file of which nothing was seen.
+    fn unseen(&self, types: ScanTypes, reason: Reason, detail: &str) -> Judged {
         let ask = self.ask(types);
         let answered = |engine: &_| EngineReport { engine: *engine, outcome: EngineOutcome::Examined, detections: Vec::new() };
         let mut coverage = Coverage::default();
-        coverage.add_unexamined(Unexamined::new("", Reason::Broken, "Crash"));
+        coverage.add_unexamined(Unexamined::new("", reason, detail));
         let report = Report { engines: ask.required.iter().map(answered).collect(), coverage, pictures: Some(Pictures::default()) };
-        decide(&self.policy, &ask, &report)
+        Judged { judgement: decide(&self.policy, &ask, &report), fingerprint: None }
     }
 
     fn ask(&self, types: ScanTypes) -> Ask {
         Ask { types, required: self.threads.engine().required() }
+    }
+}
+
+/// A judgement, and what it was made with.
+pub(crate) struct Judged {
+    pub(crate) judgement: Judgement,
+    /// As [`Judge::fingerprint`] of the engine that really scanned; `None` where none did.
+    pub(crate) fingerprint: Option<String>,
+}
+
+impl From<Judgement> for Judged {
+    fn from(judgement: Judgement) -> Self {
+        Self { judgement, fingerprint: None }
     }
 }

@@ -40,6 +40,11 @@ impl ScanMemory {
         Self { pages: Arc::new(Semaphore::new(total as usize)), total }
     }
 
+    /// Whether a file of `file` bytes can ever be scanned within this memory.
+    pub(crate) fn fits(&self, file: u64) -> bool {
+        pages(file.saturating_add(BASE)) <= self.total
+    }
+
     /// Waits for room for a file of `file` bytes and its scan.
     pub(crate) async fn reserve(&self, file: u64) -> Reservation {
         let wanted = pages(file.saturating_add(BASE));

@@ -29,10 +29,12 @@ async fn sweep(state: &AppState, policy: RetentionPolicy) {
     loop {
         match state.store.sweep(clock::now(), policy).await {
             Ok(swept) => {
+                let mut ended = swept.overdue.is_empty();
                 for scan in &swept.overdue {
-                    end_overdue(state, scan).await;
+                    ended |= end_overdue(state, scan).await;
                 }
-                if !swept.more {
+                // When none could be ended, the same would come again at once.
+                if !swept.more || !ended {
                     return;
                 }
             }
@@ -45,7 +47,7 @@ async fn sweep(state: &AppState, policy: RetentionPolicy) {
 }
 
 /// A scan that is unfinished after a day ends `failed`, with its webhook.
-async fn end_overdue(state: &AppState, scan: &ScanRecord) {
+async fn end_overdue(state: &AppState, scan: &ScanRecord) -> bool {
     let at = clock::now();
     let judgement = Judgement::failed(FailureCode::StorageLost, "The scan did not finish within a day; send the file again.");
     let finished = announce::Finished {
@@ -57,9 +59,15 @@ async fn end_overdue(state: &AppState, scan: &ScanRecord) {
     };
     let announcement = announce::scan_complete(EventId::new(at, clock::entropy()), &finished);
     let delivery = scan.webhook.is_some().then(|| state.gates.first_delivery(scan.id, at));
-    let outcome = Outcome { at, file: None, judgement, announcement, delivery };
+    let outcome = Outcome { at, file: None, judgement, fingerprint: None, announcement, delivery };
     match state.store.end_overdue(scan.id, outcome).await {
-        Ok(()) => state.deliverer.wake(),
-        Err(error) => tracing::warn!(%error, scan = %scan.id, "an overdue scan could not be ended"),
+        Ok(()) => {
+            state.deliverer.wake();
+            true
+        }
+        Err(error) => {
+            tracing::warn!(%error, scan = %scan.id, "an overdue scan could not be ended");
+            false
+        }
     }
 }

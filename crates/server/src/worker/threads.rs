@@ -20,6 +20,13 @@ pub(crate) struct Job {
     pub(crate) memory: Reservation,
 }
 
+/// A report, and which engine made it.
+pub(crate) struct Scanned {
+    pub(crate) report: Report,
+    /// [`Engine::fingerprint`].
+    pub(crate) engine: Arc<str>,
+}
+
 /// Why a job came back without a report.
 #[derive(Debug)]
 pub(crate) enum JobFault {
@@ -36,7 +43,7 @@ pub(crate) struct ScanThreads {
 }
 
 /// A job and where its outcome goes.
-type Order = (Job, oneshot::Sender<Result<Report, JobFault>>);
+type Order = (Job, oneshot::Sender<Result<Scanned, JobFault>>);
 type Jobs = Mutex<mpsc::Receiver<Order>>;
 
 impl ScanThreads {
@@ -62,7 +69,7 @@ impl ScanThreads {
     }
 
     /// Runs `job` on the next free thread.
-    pub(crate) async fn scan(&self, job: Job) -> Result<Report, JobFault> {
+    pub(crate) async fn scan(&self, job: Job) -> Result<Scanned, JobFault> {
         let (sender, receiver) = oneshot::channel();
         self.jobs.send((job, sender)).map_err(|_| JobFault::Died)?;
         receiver.await.unwrap_or(Err(JobFault::Died))
@@ -75,6 +82,7 @@ fn run(current: &RwLock<Arc<Engine>>, jobs: &Jobs) {
     loop {
         let engine = current.read().unwrap_or_else(PoisonError::into_inner).clone();
         let mut worker = engine.worker();
+        let fingerprint: Arc<str> = engine.fingerprint().into();
         loop {
             let next = waiting.take().or_else(|| jobs.lock().unwrap_or_else(PoisonError::into_inner).recv().ok());
             let Some((job, answer)) = next else { return };
@@ -86,7 +94,8 @@ fn run(current: &RwLock<Arc<Engine>>, jobs: &Jobs) {
             let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| scan(&mut worker, &job)));
             let died = outcome.is_err();
             drop(job); // Its memory is free before anybody hears of the outcome.
-            let _ = answer.send(outcome.unwrap_or(Err(JobFault::Died)));
+            let scanned = outcome.unwrap_or(Err(JobFault::Died)).map(|report| Scanned { report, engine: fingerprint.clone() });
+            let _ = answer.send(scanned);
             if died {
                 break;
             }

@@ -34,13 +34,6 @@ impl Ticket {
         }
     }
 
-    pub(crate) fn fingerprint(&self) -> &str {
-        match self {
-            Self::New(new) => &new.fingerprint,
-            Self::Upload(scan) => &scan.fingerprint,
-        }
-    }
-
     pub(crate) fn metadata(&self) -> Option<&str> {
         match self {
             Self::New(new) => new.metadata.as_deref(),

@@ -36,9 +36,16 @@ pub(crate) struct QueueRow<'a> {
     pub(crate) blob: Option<&'a BlobRow>,
     /// Sealed.
     pub(crate) url: Option<&'a [u8]>,
-    /// Held until then by who accepted it.
-    pub(crate) running_until: Option<Timestamp>,
+    /// By who accepted it.
+    pub(crate) held: Option<Held>,
     pub(crate) counted: Timestamp,
+}
+
+/// A claim that a row begins with.
+#[derive(Clone, Copy)]
+pub(crate) struct Held {
+    pub(crate) until: Timestamp,
+    pub(crate) started: bool,
 }
 
 const RECORD: &str = "SELECT s.id, s.account, s.key, s.created_at, s.lane, s.source, s.types, s.metadata, s.events, s.policy, s.fingerprint, \
@@ -56,10 +63,10 @@ pub(crate) fn insert(conn: &Connection, scan: &Prepared, begin: &Begin<'_>) -> R
     let new = &scan.new;
     let queue = if let Begin::InQueue(row) = begin { Some(row) } else { None };
     let finish = if let Begin::Finished(finish) = begin { Some(*finish) } else { None };
-    let running = queue.and_then(|row| row.running_until);
+    let held = queue.and_then(|row| row.held);
     let (state, token_hash, expires_at) = match begin {
         Begin::Awaiting { token_hash, expires_at } => (ScanState::AwaitingUpload, Some(token_hash), Some(expires_at.as_millis())),
-        Begin::InQueue(_) if running.is_some() => (ScanState::Scanning, None, None),
+        Begin::InQueue(_) if held.is_some() => (ScanState::Scanning, None, None),
         Begin::InQueue(_) => (ScanState::Pending, None, None),
         Begin::Finished(finish) => (finish.state, None, None),
     };
@@ -76,7 +83,7 @@ pub(crate) fn insert(conn: &Connection, scan: &Prepared, begin: &Begin<'_>) -> R
         ":metadata": new.metadata,
         ":events": scan.events,
         ":policy": new.policy,
-        ":fingerprint": new.fingerprint,
+        ":fingerprint": finish.and_then(|finish| finish.outcome.fingerprint.as_ref()).unwrap_or(&new.fingerprint),
         ":webhook_url": scan.webhook_url,
         ":webhook_host": new.webhook.as_ref().map(|target| &target.url_host),
         ":file_name": file.and_then(|file| file.name.as_ref()).or(new.file_name.as_ref()),
@@ -92,9 +99,9 @@ pub(crate) fn insert(conn: &Connection, scan: &Prepared, begin: &Begin<'_>) -> R
         ":token_hash": token_hash,
         ":expires_at": expires_at,
         ":queued_at": queue.map(|row| row.queued_at.as_millis()),
-        ":attempt": u32::from(running.is_some()),
-        ":lease_until": running.map(Timestamp::as_millis),
-        ":started": running.is_some(),
+        ":attempt": u32::from(held.is_some()),
+        ":lease_until": held.map(|held| held.until.as_millis()),
+        ":started": held.is_some_and(|held| held.started),
         ":blob": queue.and_then(|row| row.blob).map(|blob| &blob.name),
         ":blob_size": queue.and_then(|row| row.blob).map(|blob| signed(blob.size)),
         ":blob_key": queue.and_then(|row| row.blob).map(|blob| &blob.sealed_key),
@@ -165,7 +172,7 @@ pub(crate) fn count(conn: &Connection, account: AccountId, at: Timestamp) -> Res
 
 /// Moves a scan whose upload has come into the queue, or to who runs it.
 pub(crate) fn enqueue(conn: &Connection, scan: ScanId, queue: &QueueRow<'_>) -> Result<()> {
-    let state = if queue.running_until.is_some() { ScanState::Scanning } else { ScanState::Pending };
+    let state = if queue.held.is_some() { ScanState::Scanning } else { ScanState::Pending };
     conn.prepare_cached(
         "UPDATE scans SET state = :state, queued_at = :queued_at, file_name = coalesce(:file_name, file_name), size = :size, sha256 = :sha256, \
          media_type = :media_type, counted = :counted, attempt = :attempt, lease_until = :lease_until, started = :started, \
@@ -180,9 +187,9 @@ pub(crate) fn enqueue(conn: &Connection, scan: ScanId, queue: &QueueRow<'_>) -> 
         ":sha256": queue.file.map(|file| file.sha256.as_bytes()),
         ":media_type": queue.file.map(|file| &file.media_type),
         ":counted": queue.counted.this_month().as_millis(),
-        ":attempt": u32::from(queue.running_until.is_some()),
-        ":lease_until": queue.running_until.map(Timestamp::as_millis),
-        ":started": queue.running_until.is_some(),
+        ":attempt": u32::from(queue.held.is_some()),
+        ":lease_until": queue.held.map(|held| held.until.as_millis()),
+        ":started": queue.held.is_some_and(|held| held.started),
         ":blob": queue.blob.map(|blob| &blob.name),
         ":blob_size": queue.blob.map(|blob| signed(blob.size)),
         ":blob_key": queue.blob.map(|blob| &blob.sealed_key),
@@ -205,7 +212,7 @@ pub(crate) fn finish(conn: &Connection, scan: ScanId, finish: &Finish) -> Result
     let file = outcome.file.as_ref();
     conn.prepare_cached(
         "UPDATE scans SET state = :state, verdict = :verdict, judgement = :judgement, finished_at = :at, deduplicated = :deduplicated, \
-         file_name = coalesce(:file_name, file_name), size = coalesce(:size, size), sha256 = coalesce(:sha256, sha256), \
+         fingerprint = coalesce(:fingerprint, fingerprint), file_name = coalesce(:file_name, file_name), size = coalesce(:size, size), sha256 = coalesce(:sha256, sha256), \
          media_type = coalesce(:media_type, media_type), counted = :counted, lease_until = NULL, started = 0, alone = 0, suspect = 0, \
          blob = NULL, blob_size = NULL, blob_key = NULL, url = NULL WHERE id = :id",
     )?
@@ -216,6 +223,7 @@ pub(crate) fn finish(conn: &Connection, scan: ScanId, finish: &Finish) -> Result
         ":judgement": finish.judgement,
         ":at": outcome.at.as_millis(),
         ":deduplicated": finish.deduplicated,
+        ":fingerprint": outcome.fingerprint,
         ":file_name": file.and_then(|file| file.name.as_ref()),
         ":size": file.map(|file| signed(file.size)),
         ":sha256": file.map(|file| file.sha256.as_bytes()),

@@ -124,7 +124,7 @@ async fn what_runs_in_memory_is_held_and_survives() {
     let f = fixture().await;
     let new = new_scan(f.account);
     let upload = blob(&f.store, b"abc").await;
-    let accepted = f.store.accept(new, facts(1), upload, Place::Running { until: at(60) }).await.unwrap();
+    let accepted = f.store.accept(new, facts(1), upload, Place::Running { until: at(60), started: true }).await.unwrap();
     let Accepted::Running(lease) = accepted else { panic!("{accepted:?}") };
     assert!(claim_ids(&f, 5).await.is_empty());
     assert_eq!(f.store.recover().await.unwrap().suspects, 1);
@@ -132,6 +132,27 @@ async fn what_runs_in_memory_is_held_and_survives() {
     let suspect = f.store.claim_suspect(now(), at(60)).await.unwrap().unwrap();
     f.store.complete(suspect.lease, outcome(Verdict::Clean)).await.unwrap();
     assert_eq!(f.store.scans(f.account, all()).await.unwrap().scans.len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_held_and_has_not_started_is_no_suspect() {
+    let f = fixture().await;
+    let held = Place::Running { until: at(60), started: false };
+    let accepted = f.store.accept(new_scan(f.account), facts(1), blob(&f.store, b"abc").await, held).await.unwrap();
+    let Accepted::Running(first) = accepted else { panic!("{accepted:?}") };
+    assert!(claim_ids(&f, 5).await.is_empty());
+    let recovered = f.store.recover().await.unwrap();
+    assert_eq!((recovered.suspects, recovered.released), (0, 1));
+    let again = f.store.claim(now(), at(60), 1).await.unwrap().remove(0);
+    assert_eq!((again.lease.scan, again.suspect, again.crashes), (first.scan, false, 0));
+
+    let upload = new_scan(f.account);
+    let id = upload.id;
+    assert_eq!(f.store.await_upload(upload, [1; 32], at(3600), 2).await.unwrap(), filesafety_store::Awaiting::Awaiting);
+    let accepted = f.store.accept_upload(id, now(), facts(1), blob(&f.store, b"abc").await, held).await.unwrap();
+    let Accepted::Running(lease) = accepted else { panic!("{accepted:?}") };
+    f.store.start(lease, Beside::Others).await.unwrap();
+    assert_eq!(f.store.recover().await.unwrap().suspects, 1);
 }
 
 #[tokio::test]

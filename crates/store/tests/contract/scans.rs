@@ -135,7 +135,7 @@ async fn a_full_queue_refuses_and_keeps_nothing() {
     assert_eq!((f.used().await, f.uploads().len()), (1, 1));
     // What runs already has no place in the queue.
     let upload = blob(&f.store, b"abc").await;
-    let accepted = f.store.accept(new_scan(f.account), facts(1), upload, Place::Running { until: at(60) }).await.unwrap();
+    let accepted = f.store.accept(new_scan(f.account), facts(1), upload, Place::Running { until: at(60), started: true }).await.unwrap();
     let Accepted::Running(lease) = accepted else { panic!("{accepted:?}") };
     f.store.complete(lease, outcome(Verdict::Clean)).await.unwrap();
 }
@@ -175,6 +175,32 @@ async fn an_upload_judged_in_memory_uses_its_url_up() {
     let not_an_upload = f.finished(|_, _| {}).await;
     let refused = f.store.record_upload_finished(not_an_upload, outcome(Verdict::Clean), false).await;
     assert!(matches!(refused, Err(StoreError::NotFound)));
+}
+
+#[tokio::test]
+async fn what_really_judged_is_what_is_reused() {
+    let f = fixture().await;
+    let found = async |content| f.store.reuse(f.account, Sha256::new([content; 32]), "f2", now()).await.unwrap().map(|found| found.scan);
+    let newer = |content| {
+        let mut newer = outcome(Verdict::Clean);
+        (newer.file, newer.fingerprint) = (Some(facts(content)), Some("f2".into()));
+        newer
+    };
+    let in_memory = f.finished(|_, outcome| *outcome = newer(1)).await;
+    assert_eq!(found(1).await, Some(in_memory));
+
+    let upload = new_scan(f.account);
+    let uploaded = upload.id;
+    assert_eq!(f.store.await_upload(upload, [1; 32], at(3600), 2).await.unwrap(), Awaiting::Awaiting);
+    assert_eq!(f.store.record_upload_finished(uploaded, newer(2), false).await.unwrap(), Recorded::Recorded);
+    assert_eq!(found(2).await, Some(uploaded));
+
+    let queued = f.queued(|_| {}).await;
+    let lease = f.store.claim(now(), at(60), 1).await.unwrap().remove(0).lease;
+    f.store.complete(lease, newer(3)).await.unwrap();
+    assert_eq!(found(3).await, Some(queued));
+    assert_eq!(f.store.scan(f.account, queued).await.unwrap().fingerprint, "f2");
+    assert_eq!(f.store.reuse(f.account, Sha256::new([3; 32]), "f1", now()).await.unwrap(), None);
 }
 
 #[tokio::test]

@@ -121,6 +121,7 @@ pub(crate) fn outcome(verdict: Verdict) -> Outcome {
         at: at(1),
         file: Some(facts(1)),
         judgement: judgement(verdict),
+        fingerprint: None,
         announcement: Announcement {
             event: EventId::new(now(), entropy()),
             name: "scan.complete".into(),

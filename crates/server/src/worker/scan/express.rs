@@ -2,18 +2,25 @@
 //!
 //! When the scan runs longer than two seconds, or the caller goes away, file and scan are written out first, and the scan goes on.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
-use filesafety_model::Judgement;
-use filesafety_store::{Accepted, Earlier, FileFacts, Lease, Place, QuotaExceeded, Recorded, ScanRecord, StoreError};
-use tokio::sync::oneshot;
+use filesafety_model::ScanTypes;
+use filesafety_store::{Accepted, Beside, Earlier, FileFacts, Lease, Place, QuotaExceeded, Recorded, ScanRecord, StoreError};
+use tokio::{sync::oneshot, task::JoinHandle};
 
-use super::{Desk, LEASE};
+use super::{Desk, Ending, FactsAre, LEASE};
 use crate::{
-    clock,
+    clock, intake,
+    state::InFlightKey,
     worker::{
-        judge::{FileInHand, PATIENCE_SYNC},
+        judge::{FileInHand, Judged, PATIENCE_SYNC},
         ticket::Ticket,
         turns::Lane,
     },
@@ -26,17 +33,20 @@ const MEMORY_ONLY: Duration = Duration::from_secs(2);
 pub(crate) struct Express {
     /// Resolves with the finished scan, or with what kept it from being accepted. Dropping it tells that the caller is gone.
     pub(crate) finished: oneshot::Receiver<Result<Box<ScanRecord>, ExpressFault>>,
-    /// Resolves once the scan is in the store, where it is written out before its verdict.
+    /// Resolves once the scan is in the store before its verdict; dropped unused when it never is.
     pub(crate) accepted: oneshot::Receiver<()>,
 }
 
-/// Why nothing was accepted.
+/// Why there is no verdict to answer with.
 #[derive(Debug)]
 pub(crate) enum ExpressFault {
     Quota(QuotaExceeded),
     Idempotency(Earlier),
     Overloaded,
+    /// Nothing was accepted.
     Store(StoreError),
+    /// It was accepted, and its verdict could not be written down; the queue goes on with it.
+    Underway,
 }
 
 impl From<StoreError> for ExpressFault {
@@ -45,9 +55,33 @@ impl From<StoreError> for ExpressFault {
     }
 }
 
+/// Where the outcome of an express scan goes.
+struct Caller {
+    finished: oneshot::Sender<Result<Box<ScanRecord>, ExpressFault>>,
+    accepted: Option<oneshot::Sender<()>>,
+}
+
+/// A judgement on its way.
+struct Judging {
+    task: JoinHandle<Judged>,
+    /// Whether a thread works on it.
+    begun: Arc<AtomicBool>,
+    types: ScanTypes,
+}
+
 impl Desk {
-    /// Judges a file in memory.
-    pub(crate) fn express(self: &Arc<Self>, ticket: Ticket, facts: FileFacts, content: Bytes) -> Express {
+    /// Judges a file in memory. `None` when as many as may are at it: the queue has to take it.
+    ///
+    /// `key` is let go of once the scan is written down, or is not to be.
+    pub(crate) fn express(
+        self: &Arc<Self>,
+        ticket: &Ticket,
+        facts: &FileFacts,
+        content: &Bytes,
+        key: &mut Option<InFlightKey>,
+    ) -> Option<Express> {
+        let place = self.express.clone().try_acquire_owned().ok()?;
+        let (ticket, facts, content, key) = (ticket.clone(), facts.clone(), content.clone(), key.take());
         let (finished_sender, finished) = oneshot::channel();
         let (accepted_sender, accepted) = oneshot::channel();
         let desk = self.clone();
@@ -58,10 +92,11 @@ impl Desk {
             if let Err(ExpressFault::Store(error)) = &result {
                 tracing::warn!(%error, scan = %id, "a scan judged in memory could not be written down");
             }
+            drop((key, place));
             let _ = caller.finished.send(result);
             desk.announce_end(id);
         });
-        Express { finished, accepted }
+        Some(Express { finished, accepted })
     }
 
     async fn run_express(
@@ -71,26 +106,20 @@ impl Desk {
         content: Bytes,
         caller: &mut Caller,
     ) -> Result<Box<ScanRecord>, ExpressFault> {
-        let file = FileInHand { content: content.clone(), name: facts.name.clone(), types: ticket.types(), lane: Lane::Sync };
-        let desk = self.clone();
-        let mut judging = tokio::spawn(async move {
-            let memory = desk.judge.memory.reserve(file.content.len() as u64).await;
-            let turn = desk.judge.turns.next(Lane::Sync).await;
-            desk.judge.judge(&file, memory, turn, PATIENCE_SYNC).await
-        });
+        let mut judging = self.begin(&ticket, &facts, content.clone());
         let judged = tokio::select! {
             biased;
-            judgement = &mut judging => Some(judgement),
+            judged = judging.ended(self) => Some(judged),
             () = caller.finished.closed() => None,
             () = tokio::time::sleep(MEMORY_ONLY) => None,
         };
-        if let Some(judgement) = judged {
-            return self.record(ticket, facts, judgement_or_crash(self, judgement)).await;
+        if let Some(judged) = judged {
+            return self.record(ticket, facts, judged, false).await;
         }
-        let lease = match self.write_out(&ticket, &facts, &content).await {
+        let lease = match self.write_out(&ticket, &facts, &content, &judging).await {
             Ok(lease) => lease,
             Err(fault) => {
-                judging.abort();
+                judging.task.abort();
                 return Err(fault);
             }
         };
@@ -98,27 +127,45 @@ impl Desk {
         if let Some(accepted) = caller.accepted.take() {
             let _ = accepted.send(());
         }
-        let judgement = judgement_or_crash(self, judging.await);
-        let outcome = self.outcome(ticket.id(), None, Some(&facts), judgement, ticket.metadata(), ticket.has_webhook());
+        let judged = judging.ended(self).await;
+        let ending = Ending { id: ticket.id(), metadata: ticket.metadata(), webhook: ticket.has_webhook() };
+        let outcome = self.outcome(&ending, Some(&facts), FactsAre::Known, judged);
         let mut record = ticket.finished(&outcome, false);
         record.file = Some(facts);
-        self.end(lease, outcome).await?;
-        Ok(Box::new(record))
+        match self.end(lease, outcome).await {
+            Ok(()) => Ok(Box::new(record)),
+            Err(error) => {
+                tracing::warn!(%error, scan = %lease.scan, "a scan goes back to the queue");
+                let _ = self.store.release(lease).await;
+                Err(ExpressFault::Underway)
+            }
+        }
     }
 
-    async fn record(&self, ticket: Ticket, facts: FileFacts, judgement: Judgement) -> Result<Box<ScanRecord>, ExpressFault> {
-        self.record_known(ticket, facts, judgement, false).await
+    fn begin(self: &Arc<Self>, ticket: &Ticket, facts: &FileFacts, content: Bytes) -> Judging {
+        let file = FileInHand { content, name: facts.name.clone(), types: ticket.types(), lane: Lane::Sync };
+        let begun = Arc::new(AtomicBool::new(false));
+        let (desk, begins) = (self.clone(), begun.clone());
+        let types = file.types;
+        let task = tokio::spawn(async move {
+            let memory = desk.judge.memory.reserve(file.content.len() as u64).await;
+            let turn = desk.judge.turns.next(Lane::Sync).await;
+            begins.store(true, Ordering::Release);
+            desk.judge.judge(&file, memory, turn, PATIENCE_SYNC).await
+        });
+        Judging { task, begun, types }
     }
 
-    /// Writes down a scan whose judgement is known, its own or an earlier one's.
-    pub(crate) async fn record_known(
+    /// Writes down a scan with its judgement, its own or an earlier one's.
+    pub(crate) async fn record(
         &self,
         ticket: Ticket,
         facts: FileFacts,
-        judgement: Judgement,
+        judged: Judged,
         deduplicated: bool,
     ) -> Result<Box<ScanRecord>, ExpressFault> {
-        let outcome = self.outcome(ticket.id(), Some(facts), None, judgement, ticket.metadata(), ticket.has_webhook());
+        let ending = Ending { id: ticket.id(), metadata: ticket.metadata(), webhook: ticket.has_webhook() };
+        let outcome = self.outcome(&ending, Some(&facts), FactsAre::News, judged);
         let record = ticket.finished(&outcome, deduplicated);
         let verdict = outcome.judgement.verdict;
         match ticket.record(&self.store, outcome, deduplicated).await? {
@@ -132,12 +179,12 @@ impl Desk {
     }
 
     /// Puts file and scan into the store, leased to this process.
-    async fn write_out(&self, ticket: &Ticket, facts: &FileFacts, content: &[u8]) -> Result<Lease, ExpressFault> {
-        let mut writer = self.store.blob_writer().await?;
-        writer.write(content).await?;
-        let blob = writer.finish().await?;
+    async fn write_out(&self, ticket: &Ticket, facts: &FileFacts, content: &[u8], judging: &Judging) -> Result<Lease, ExpressFault> {
+        let blob = intake::store(&self.store, content).await?;
         let now = clock::now();
-        let place = Place::Running { until: now.plus(LEASE) };
+        // A crash counts against a scan only where a thread works on it.
+        let started = judging.begun.load(Ordering::Acquire);
+        let place = Place::Running { until: now.plus(LEASE), started };
         let lease = match ticket.clone().accept(&self.store, now, facts.clone(), blob, place).await? {
             Accepted::Running(lease) => lease,
             Accepted::QuotaExceeded(exceeded) => return Err(ExpressFault::Quota(exceeded)),
@@ -145,19 +192,18 @@ impl Desk {
             Accepted::Overloaded | Accepted::Queued => return Err(ExpressFault::Overloaded),
         };
         self.running().insert(lease.scan, lease);
+        if !started && judging.begun.load(Ordering::Acquire) {
+            self.store.start(lease, Beside::Others).await?;
+        }
         Ok(lease)
     }
 }
 
-/// Where the outcome of an express scan goes.
-struct Caller {
-    finished: oneshot::Sender<Result<Box<ScanRecord>, ExpressFault>>,
-    accepted: Option<oneshot::Sender<()>>,
-}
-
-fn judgement_or_crash(desk: &Desk, judged: Result<Judgement, tokio::task::JoinError>) -> Judgement {
-    judged.unwrap_or_else(|error| {
-        tracing::error!(%error, "judging ended without a judgement");
-        desk.judge.crashed(filesafety_model::ScanTypes::ALL)
-    })
+impl Judging {
+    async fn ended(&mut self, desk: &Desk) -> Judged {
+        (&mut self.task).await.unwrap_or_else(|error| {
+            tracing::error!(%error, "judging ended without a judgement");
+            desk.judge.crashed(self.types)
+        })
+    }
 }

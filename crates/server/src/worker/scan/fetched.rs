@@ -19,41 +19,49 @@ pub(super) struct Download {
     pub(super) memory: Reservation,
 }
 
+/// What a download is first given room for where memory was short before.
+const ROOM: u64 = 64 << 20;
+
 impl Desk {
     /// Fetches `url`, or says how the scan ends.
-    pub(super) async fn fetch(&self, url: &str) -> Result<Download, Box<Judgement>> {
-        let memory = self.judge.memory.reserve(0).await;
-        match self.fetch_into(url, memory).await {
-            Ok(Some(download)) => Ok(download),
-            // Memory was short: what was fetched is dropped, and fetched again once the whole is free.
-            Ok(None) => match self.fetch_into(url, self.judge.memory.reserve_whole(0).await).await {
-                Ok(Some(download)) => Ok(download),
-                Ok(None) => Err(failed(FetchError::TooLarge)),
-                Err(error) => Err(failed(error)),
-            },
-            Err(error) => Err(failed(error)),
+    pub(super) async fn fetch(&self, url: &str) -> Result<Download, Judgement> {
+        let mut room = 0;
+        loop {
+            let memory = self.judge.memory.reserve(room).await;
+            match self.fetch_into(url, memory, room).await {
+                Ok(Taken::All(download)) => return Ok(download),
+                // What was fetched is dropped, and fetched again once there is more room.
+                Ok(Taken::Short) if room < self.file_max => room = (room * 2).max(ROOM).min(self.file_max),
+                Ok(Taken::Short) => return Err(failed(FetchError::TooLarge)),
+                Err(error) => return Err(failed(error)),
+            }
         }
     }
 
-    async fn fetch_into(&self, url: &str, memory: Reservation) -> Result<Option<Download>, FetchError> {
-        let mut content = Vec::new();
+    /// `room` bytes are reserved already; more are asked for as they come.
+    async fn fetch_into(&self, url: &str, memory: Reservation, room: u64) -> Result<Taken, FetchError> {
+        let mut content: Vec<u8> = Vec::new();
         let mut digest = sha2::Sha256::new();
         let mut short = false;
-        let Fetched { name, .. } = {
-            let mut take = |chunk: &[u8]| {
-                if !matches!(memory.grow(chunk.len() as u64), Grant::Granted) {
+        let mut take = |chunk: &[u8]| {
+            if content.capacity() - content.len() < chunk.len() {
+                let before = content.capacity();
+                let wanted = (before + before / 2).max(before + chunk.len()).max(1 << 16);
+                let more = (wanted as u64).saturating_sub(room).saturating_sub((before as u64).saturating_sub(room));
+                if more > 0 && !matches!(memory.grow(more), Grant::Granted) {
                     short = true;
                     return false;
                 }
-                digest.update(chunk);
-                content.extend_from_slice(chunk);
-                true
-            };
-            match self.egress.fetch(url, self.file_max, self.fetch_timeout, &mut take).await {
-                Ok(fetched) => fetched,
-                Err(_) if short => return Ok(None),
-                Err(error) => return Err(error),
+                content.reserve_exact(wanted - content.len());
             }
+            digest.update(chunk);
+            content.extend_from_slice(chunk);
+            true
+        };
+        let Fetched { name, .. } = match self.egress.fetch(url, self.file_max, self.fetch_timeout, &mut take).await {
+            Ok(fetched) => fetched,
+            Err(_) if short => return Ok(Taken::Short),
+            Err(error) => return Err(error),
         };
         let facts = FileFacts {
             name,
@@ -61,15 +69,22 @@ impl Desk {
             sha256: Sha256::new(digest.finalize().into()),
             media_type: filesafety_engine::media_type(&content).to_owned(),
         };
-        Ok(Some(Download { content: content.into(), facts, memory }))
+        Ok(Taken::All(Download { content: content.into(), facts, memory }))
     }
 }
 
-fn failed(error: FetchError) -> Box<Judgement> {
+/// What came of a fetch.
+enum Taken {
+    All(Download),
+    /// Memory was short.
+    Short,
+}
+
+fn failed(error: FetchError) -> Judgement {
     let code = match &error {
         FetchError::Failed(_) => FailureCode::FetchFailed,
         FetchError::Refused(_) => FailureCode::FetchRefused,
         FetchError::TooLarge => FailureCode::FetchTooLarge,
     };
-    Box::new(Judgement::failed(code, error.to_string()))
+    Judgement::failed(code, error.to_string())
 }

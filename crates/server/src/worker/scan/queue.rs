@@ -4,13 +4,16 @@ use std::{sync::Arc, time::Duration};
 
 use filesafety_model::{FailureCode, Judgement};
 use filesafety_store::{Beside, Claimed, Content, FileFacts, Lease, Outcome, ScanRecord, StoreError, Submission};
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 
-use super::{Desk, LEASE, RENEW_EVERY};
+use super::{Desk, Ending, FactsAre, LEASE, RENEW_EVERY, fetched::Download};
 use crate::{
     clock,
     worker::{
-        judge::{FileInHand, PATIENCE_ASYNC, PATIENCE_SYNC},
+        judge::{FileInHand, Judged, PATIENCE_ASYNC, PATIENCE_SYNC},
         memory::Reservation,
         turns::{Lane, Turn},
     },
@@ -30,40 +33,54 @@ impl Desk {
         // One claim more than there are threads, so that the next one's bytes are read while they scan.
         let places = Arc::new(Semaphore::new(threads + 1));
         let mut changed = self.store.signals().queue;
-        let mut draining = self.draining.subscribe();
+        let mut look = tokio::time::interval(LOOK_EVERY);
         while !self.is_draining() {
             let free = u32::try_from(places.available_permits()).unwrap_or(u32::MAX);
             let claimed = if free == 0 { Vec::new() } else { self.claim(free).await };
             let more = claimed.len() as u32 == free;
             for claimed in claimed {
-                let Ok(place) = places.clone().acquire_owned().await else { return };
-                let desk = self.clone();
                 self.running().insert(claimed.lease.scan, claimed.lease);
-                tokio::spawn(async move {
-                    desk.run_claimed(claimed, Company::Others).await;
-                    drop(place);
-                });
+                let Ok(place) = places.clone().acquire_owned().await else { return };
+                tokio::spawn(self.clone().run_beside_others(claimed, place, places.clone()));
             }
-            if more {
+            tokio::select! {
                 // A place must come free before the next claim.
-                tokio::select! {
-                    _ = places.acquire() => {}
-                    _ = draining.changed() => {}
-                }
-            } else {
-                tokio::select! {
-                    _ = changed.changed() => {}
-                    _ = draining.changed() => {}
-                    // Leases run out silently, and a scan whose lease ran out while it ran is a suspect.
-                    () = tokio::time::sleep(LOOK_EVERY) => self.run_suspects(threads).await,
-                }
+                _ = places.acquire(), if more => {}
+                _ = changed.changed(), if !more => {}
+                () = self.draining() => {}
+                // Leases run out silently, and a scan whose lease ran out while it ran is a suspect.
+                _ = look.tick() => self.run_suspects(threads).await,
             }
         }
+    }
+
+    /// A URL is fetched without a place: a slow host keeps no scan from its thread.
+    async fn run_beside_others(self: Arc<Self>, mut claimed: Claimed, place: OwnedSemaphorePermit, places: Arc<Semaphore>) {
+        let mut place = Some(place);
+        let mut download = None;
+        if let Content::Url(url) = &claimed.content {
+            place = None;
+            let Ok(_fetching) = self.fetches.clone().acquire_owned().await else { return };
+            download = Some(self.fetch(url).await);
+            claimed.content = Content::Lost;
+        }
+        let _place = match place {
+            Some(place) => Ok(place),
+            None => places.acquire_owned().await,
+        };
+        self.run_claimed(claimed, download, Company::Others).await;
     }
 
     async fn claim(&self, limit: u32) -> Vec<Claimed> {
         let now = clock::now();
         match self.store.claim(now, now.plus(LEASE), limit).await {
+            Ok(claimed) if self.is_draining() => {
+                let leases: Vec<_> = claimed.iter().map(|claimed| claimed.lease).collect();
+                if let Err(error) = self.store.release_many(&leases).await {
+                    tracing::warn!(%error, "scans could not be given back; their leases will run out");
+                }
+                Vec::new()
+            }
             Ok(claimed) => claimed,
             Err(error) => {
                 tracing::warn!(%error, "the queue cannot be read; trying again");
@@ -80,7 +97,11 @@ impl Desk {
             match self.store.claim_suspect(now, now.plus(LEASE)).await {
                 Ok(Some(claimed)) => {
                     self.running().insert(claimed.lease.scan, claimed.lease);
-                    self.run_claimed(claimed, Company::Nobody { threads }).await;
+                    let download = match &claimed.content {
+                        Content::Url(url) => Some(self.fetch(url).await),
+                        Content::Blob { .. } | Content::Lost => None,
+                    };
+                    self.run_claimed(claimed, download, Company::Nobody { threads }).await;
                 }
                 Ok(None) => return,
                 Err(error) => {
@@ -91,10 +112,10 @@ impl Desk {
         }
     }
 
-    async fn run_claimed(self: &Arc<Self>, claimed: Claimed, company: Company) {
+    async fn run_claimed(self: &Arc<Self>, claimed: Claimed, download: Option<Fetch>, company: Company) {
         let (lease, scan) = (claimed.lease, claimed.scan.id);
-        let ended = self.work_on(claimed, company).await;
-        self.running().remove(&scan);
+        let ended = self.work_on(claimed, download, company).await;
+        self.forget(lease);
         match ended {
             Ok(()) => self.announce_end(scan),
             Err(StoreError::LeaseLost | StoreError::NotFound) => tracing::warn!(%scan, "a scan was given to another worker, or erased"),
@@ -106,7 +127,7 @@ impl Desk {
         }
     }
 
-    async fn work_on(self: &Arc<Self>, claimed: Claimed, company: Company) -> Result<(), StoreError> {
+    async fn work_on(self: &Arc<Self>, claimed: Claimed, download: Option<Fetch>, company: Company) -> Result<(), StoreError> {
         let Claimed { lease, scan, content, crashes, .. } = claimed;
         if crashes >= CRASHES_AT_MOST {
             return self.end_with(lease, &scan, None, self.judge.crashed(scan.types)).await;
@@ -115,9 +136,13 @@ impl Desk {
             Submission::Sync => Lane::Sync,
             Submission::Async => Lane::Async,
         };
-        let (content, facts, memory) = match self.take_in_hand(lease, &scan, content).await? {
+        let in_hand = match download {
+            Some(fetched) => fetched.map(|download| (download.content, download.facts, download.memory)).map_err(Judged::from),
+            None => self.take_in_hand(lease, &scan, content, company).await?,
+        };
+        let (content, facts, memory) = match in_hand {
             Ok(in_hand) => in_hand,
-            Err(judgement) => return self.end_with(lease, &scan, None, *judgement).await,
+            Err(judged) => return self.end_with(lease, &scan, None, judged).await,
         };
         let fetched = scan.file.is_none().then(|| facts.clone());
         let (turn, _others) = self.take_turns(lane, company).await;
@@ -131,25 +156,33 @@ impl Desk {
             Lane::Sync => PATIENCE_SYNC,
             Lane::Async => PATIENCE_ASYNC,
         };
-        let judgement = self.judge.judge(&file, memory, turn, patience).await;
+        let judged = self.judge.judge(&file, memory, turn, patience).await;
         drop(file);
-        self.end_with(lease, &scan, fetched, judgement).await
+        self.end_with(lease, &scan, fetched, judged).await
     }
 
     /// The bytes in memory, or how the scan ends without them.
-    async fn take_in_hand(&self, lease: Lease, scan: &ScanRecord, content: Content) -> Result<Result<InHand, Box<Judgement>>, StoreError> {
-        match content {
-            Content::Url(url) => Ok(self.fetch(&url).await.map(|download| (download.content, download.facts, download.memory))),
-            Content::Lost => Ok(Err(lost(scan, "its key does not open"))),
-            Content::Blob { size } => {
-                let memory = self.judge.memory.reserve(size).await;
-                match (self.store.read_blob(&lease).await, scan.file.clone()) {
-                    (Ok(bytes), Some(facts)) => Ok(Ok((bytes.into(), facts, memory))),
-                    (Ok(_), None) => Ok(Err(lost(scan, "its facts are gone"))),
-                    (Err(StoreError::Corrupt(cause)), _) => Ok(Err(lost(scan, &cause))),
-                    (Err(error), _) => Err(error),
-                }
-            }
+    async fn take_in_hand(
+        &self,
+        lease: Lease,
+        scan: &ScanRecord,
+        content: Content,
+        company: Company,
+    ) -> Result<Result<InHand, Judged>, StoreError> {
+        let Content::Blob { size } = content else { return Ok(Err(lost(scan, "its key does not open"))) };
+        if !self.judge.memory.fits(size) {
+            return Ok(Err(self.judge.beyond_memory(scan.types)));
+        }
+        let memory = match company {
+            Company::Others => self.judge.memory.reserve(size).await,
+            // With the whole in hand it is never sent back for more, and so never loses its turn.
+            Company::Nobody { .. } => self.judge.memory.reserve_whole(size).await,
+        };
+        match (self.store.read_blob(&lease).await, scan.file.clone()) {
+            (Ok(bytes), Some(facts)) => Ok(Ok((bytes.into(), facts, memory))),
+            (Ok(_), None) => Ok(Err(lost(scan, "its facts are gone"))),
+            (Err(StoreError::Corrupt(cause)), _) => Ok(Err(lost(scan, &cause))),
+            (Err(error), _) => Err(error),
         }
     }
 
@@ -164,8 +197,13 @@ impl Desk {
         (self.judge.turns.next(lane).await, others)
     }
 
-    async fn end_with(&self, lease: Lease, scan: &ScanRecord, fetched: Option<FileFacts>, judgement: Judgement) -> Result<(), StoreError> {
-        let outcome = self.outcome(scan.id, fetched, scan.file.as_ref(), judgement, scan.metadata.as_deref(), scan.webhook.is_some());
+    /// `fetched` are the facts of a file that its row does not know yet.
+    async fn end_with(&self, lease: Lease, scan: &ScanRecord, fetched: Option<FileFacts>, judged: Judged) -> Result<(), StoreError> {
+        let ending = Ending { id: scan.id, metadata: scan.metadata.as_deref(), webhook: scan.webhook.is_some() };
+        let outcome = match &fetched {
+            Some(facts) => self.outcome(&ending, Some(facts), FactsAre::News, judged),
+            None => self.outcome(&ending, scan.file.as_ref(), FactsAre::Known, judged),
+        };
         self.end(lease, outcome).await
     }
 
@@ -180,7 +218,7 @@ impl Desk {
                     wait = (wait * 2).min(Duration::from_secs(5));
                 }
                 result => {
-                    self.running().remove(&lease.scan);
+                    self.forget(lease);
                     if result.is_ok() {
                         self.metrics.count_verdict(outcome.judgement.verdict, false);
                     }
@@ -198,12 +236,7 @@ impl Desk {
                 continue;
             }
             match timeout(RENEW_EVERY, self.store.renew(&leases, clock::now().plus(LEASE))).await {
-                Ok(Ok(lost)) => {
-                    let mut running = self.running();
-                    lost.iter().for_each(|lease| {
-                        running.remove(&lease.scan);
-                    });
-                }
+                Ok(Ok(lost)) => lost.into_iter().for_each(|lease| self.forget(lease)),
                 Ok(Err(error)) => tracing::warn!(%error, "leases could not be renewed; trying again"),
                 Err(_) => tracing::warn!("the store takes long to renew leases; trying again"),
             }
@@ -211,11 +244,14 @@ impl Desk {
     }
 }
 
-fn lost(scan: &ScanRecord, cause: &str) -> Box<Judgement> {
+fn lost(scan: &ScanRecord, cause: &str) -> Judged {
     tracing::error!(%cause, scan = %scan.id, "an upload is lost");
     let message = "The stored upload was lost or damaged before it was scanned; send the file again.";
-    Box::new(Judgement::failed(FailureCode::StorageLost, message))
+    Judgement::failed(FailureCode::StorageLost, message).into()
 }
+
+/// How a fetch ended: with the file, or with the scan.
+type Fetch = Result<Download, Judgement>;
 
 /// A file with its facts and the memory it holds.
 type InHand = (bytes::Bytes, FileFacts, Reservation);
