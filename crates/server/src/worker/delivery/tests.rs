@@ -66,7 +66,7 @@ impl Bench {
         let event = EventId::new(now, clock::entropy());
         let announcement = Announcement { event, name: "scan.complete".to_owned(), sequence: 1, body: BODY.to_owned(), created_at: now };
         let delivery = Some(FirstDelivery { id: DeliveryId::new(now, clock::entropy()), due_at: now });
-        let outcome = Finished { at: now, file: Some(file), judgement, announcement, delivery };
+        let outcome = Finished { at: now, file: Some(file), judgement, fingerprint: None, announcement, delivery };
         let recorded = self.store.record_finished(new, outcome, false).await.unwrap();
         assert!(matches!(recorded, filesafety_store::Recorded::Recorded), "{recorded:?}");
         id
