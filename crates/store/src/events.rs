@@ -21,17 +21,31 @@ pub struct EventPage {
     /// The event asked for is not known any more: events may be missing before the first.
     pub gap: bool,
     pub events: Vec<EventRecord>,
+    /// Where the next page begins.
+    pub place: EventPlace,
+}
+
+/// A place in the stream. It stays where it is when events are erased.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventPlace(pub(crate) i64);
+
+/// Where a page of the stream begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After {
+    Event(EventId),
+    Place(EventPlace),
+    Beginning,
 }
 
 impl Store {
     /// The account's events after `after`, in order of commit, created at `kept_from` or later; from the first of these when there is a gap.
-    /// `None` begins there, too.
-    pub async fn events_since(&self, account: AccountId, after: Option<EventId>, kept_from: Timestamp, limit: u32) -> Result<EventPage> {
+    /// [`After::Beginning`] begins there, too.
+    pub async fn events_since(&self, account: AccountId, after: After, kept_from: Timestamp, limit: u32) -> Result<EventPage> {
         self.read(move |conn| sql::since(conn, account, after, kept_from, limit)).await
     }
 
-    /// The account's newest event: where a stream without `Last-Event-ID` begins.
-    pub async fn newest_event(&self, account: AccountId) -> Result<Option<EventId>> {
+    /// After the account's newest event: where a stream without `Last-Event-ID` begins.
+    pub async fn newest_place(&self, account: AccountId) -> Result<EventPlace> {
         self.read(move |conn| sql::newest(conn, account)).await
     }
 }

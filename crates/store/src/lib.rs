@@ -24,7 +24,7 @@ use std::{
 };
 
 use rusqlite::Connection;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use blob::BlobFolder;
 use secrets::Sealer;
@@ -34,7 +34,7 @@ pub use accounts::{Account, AccountChange, KeyRecord, NewKey, Overage, Principal
 pub use blob::{Blob, BlobWriter};
 pub use deliveries::{AttemptError, AttemptRecord, AttemptView, DeliveryClaim, DeliveryStatus, Next};
 pub use error::{Conflict, OpenError, QuotaExceeded, Result, StoreError};
-pub use events::{EventPage, EventRecord};
+pub use events::{After, EventPage, EventPlace, EventRecord};
 pub use queue::{Beside, Claimed, Content, Lease, QueueDepths, Recovered};
 pub use retention::{RetentionPolicy, Swept};
 pub use scans::{
@@ -114,16 +114,23 @@ impl Store {
         tokio::task::spawn_blocking(move || sqlite::backup(&source, &target)).await.map_err(StoreError::unavailable)?
     }
 
-    /// Waits for what is queued, then lets go of the files. Later calls are `Unavailable`.
+    /// Waits for what is queued, at most 10 s, then lets go of the files. Later calls are `Unavailable`.
     pub async fn close(&self) {
+        const PATIENCE: Duration = Duration::from_secs(10);
         let inner = Arc::clone(&self.0);
-        let closed = tokio::task::spawn_blocking(move || {
+        let (done, closed) = oneshot::channel();
+        // A thread of its own: the runtime's may all be busy, and closing is the last thing a process does.
+        let close = move || {
             inner.writer.close();
             inner.readers.close();
             inner.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
-        });
-        if let Err(error) = closed.await {
+            // The caller may have lost its patience.
+            let _ = done.send(());
+        };
+        if let Err(error) = thread::Builder::new().name("store-close".into()).spawn(close) {
             tracing::error!(%error, "the store did not close");
+        } else if !matches!(tokio::time::timeout(PATIENCE, closed).await, Ok(Ok(()))) {
+            tracing::error!("the store did not close in time");
         }
     }
 

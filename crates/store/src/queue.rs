@@ -78,12 +78,12 @@ pub struct QueueDepths {
 
 impl Store {
     /// Claims up to `limit` scans until `until`: sync before async, but one in four is async while any waits; among async, accounts take turns.
-    /// Never a suspect. Leases that ran out by `now` come back first.
+    /// Never a suspect. Leases that ran out by `now` come back first. A row that cannot be read ends `failed`, is logged, and stops no other.
     pub async fn claim(&self, now: Timestamp, until: Timestamp, limit: u32) -> Result<Vec<Claimed>> {
         let turns = Arc::clone(self.turns());
         let job = move |conn: &Connection| {
             sql::recover(conn, Some(now))?;
-            sql::claim(conn, &mut turns.lock().unwrap_or_else(PoisonError::into_inner), until, limit)
+            sql::claim(conn, &mut turns.lock().unwrap_or_else(PoisonError::into_inner), now, until, limit)
         };
         let claimed = self.write(job).await?;
         claimed.into_iter().map(|row| self.unseal(row)).collect()
@@ -93,7 +93,7 @@ impl Store {
     pub async fn claim_suspect(&self, now: Timestamp, until: Timestamp) -> Result<Option<Claimed>> {
         let job = move |conn: &Connection| {
             sql::recover(conn, Some(now))?;
-            sql::claim_suspect(conn, until)
+            sql::claim_suspect(conn, now, until)
         };
         self.write(job).await?.map(|row| self.unseal(row)).transpose()
     }

@@ -314,13 +314,14 @@ impl Store {
     }
 
     /// Opens an upload URL, of which only the digest of its token is kept. Counts no quota yet.
+    /// Of the account's upload URLs that have not expired, at most `open_limit` may be open.
     pub async fn await_upload(&self, new: NewScan, token_hash: [u8; 32], expires_at: Timestamp, open_limit: u64) -> Result<Awaiting> {
         let scan = self.prepare(new)?;
         let job = move |conn: &Connection| {
             if let Some(earlier) = taken(conn, &scan.new)? {
                 return Ok(Awaiting::IdempotencyTaken(earlier));
             }
-            if sql::open_uploads(conn, scan.new.account, open_limit)? >= open_limit {
+            if sql::open_uploads(conn, scan.new.account, scan.new.created_at, open_limit)? >= open_limit {
                 return Ok(Awaiting::TooManyOpen);
             }
             sql::insert(conn, &scan, &sql::Begin::Awaiting { token_hash, expires_at })?;

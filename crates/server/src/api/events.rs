@@ -15,7 +15,7 @@ use axum::{
 };
 use bytes::Bytes;
 use filesafety_model::{AccountId, EventId};
-use filesafety_store::EventRecord;
+use filesafety_store::{After, EventRecord};
 use http_body::Frame;
 use tokio::sync::mpsc;
 
@@ -46,8 +46,8 @@ pub(crate) async fn stream(State(state): State<Shared>, caller: Caller, headers:
     let asked = headers.get("last-event-id").map(|value| value.to_str().ok().and_then(|text| text.parse::<EventId>().ok()));
     let (sender, receiver) = mpsc::channel(BUFFERED);
     let start = match asked {
-        Some(id) => Start::After(id),
-        None => Start::Now(state.store.newest_event(account).await?),
+        Some(id) => Start::Resume(id),
+        None => Start::Now(After::Place(state.store.newest_place(account).await?)),
     };
     tokio::spawn(async move {
         // Ends when the reader is gone; the store's faults end the stream, and the reader resumes.
@@ -61,37 +61,36 @@ pub(crate) async fn stream(State(state): State<Shared>, caller: Caller, headers:
 
 enum Start {
     /// After the event asked for; `None`: an id that is none.
-    After(Option<EventId>),
-    Now(Option<EventId>),
+    Resume(Option<EventId>),
+    Now(After),
 }
 
 struct Gone;
 
 async fn feed(state: &Shared, account: AccountId, start: Start, sender: &mpsc::Sender<Bytes>) -> Result<(), Gone> {
     let mut changed = state.store.signals().events;
-    let (mut last, mut tell_gap) = match start {
-        Start::After(id) => (id, true),
-        Start::Now(id) => (id, false),
-    };
     send(sender, Bytes::from_static(b": connected\n\n")).await?;
-    if tell_gap && last.is_none() {
-        send(sender, gap()).await?;
-        last = state.store.newest_event(account).await.map_err(|_| Gone)?;
-        tell_gap = false;
-    }
+    let mut after = match start {
+        Start::Now(after) => after,
+        Start::Resume(Some(id)) => After::Event(id),
+        Start::Resume(None) => {
+            send(sender, gap()).await?;
+            After::Place(state.store.newest_place(account).await.map_err(|_| Gone)?)
+        }
+    };
     loop {
         if state.desk.is_draining() {
             return Err(Gone);
         }
         changed.mark_unchanged();
-        let page = state.store.events_since(account, last, clock::now().minus(KEPT), PAGE).await.map_err(|_| Gone)?;
-        if page.gap && tell_gap {
+        let page = state.store.events_since(account, after, clock::now().minus(KEPT), PAGE).await.map_err(|_| Gone)?;
+        if page.gap {
             send(sender, gap()).await?;
         }
-        tell_gap = false;
+        // Not the event's id: its scan may be erased before the next look.
+        after = After::Place(page.place);
         let full = page.events.len() == PAGE as usize;
         for event in page.events {
-            last = Some(event.id);
             send(sender, frame(&event)).await?;
         }
         if full {

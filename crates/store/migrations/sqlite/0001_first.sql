@@ -128,9 +128,9 @@ CREATE TABLE idempotency (
 CREATE INDEX idempotency_of_scan ON idempotency (scan);
 CREATE INDEX idempotency_by_age ON idempotency (created_at);
 
--- seq is the order of commit.
+-- seq is the order of commit. It is never used again, so that a stream that stands at an erased event misses nothing.
 CREATE TABLE events (
-    seq INTEGER PRIMARY KEY,
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
     id TEXT NOT NULL UNIQUE,
     account TEXT NOT NULL,
     scan TEXT NOT NULL REFERENCES scans (id) ON DELETE CASCADE,

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use filesafety_model::{ScanId, Timestamp};
+use filesafety_model::{FailureCode, Judgement, ScanId, Timestamp};
 use rusqlite::{Connection, Row, params};
 
 use super::{
-    columns::{firsts, number, parsed},
+    columns::{firsts, json, number, parsed},
     scans,
 };
 use crate::{Beside, Lease, QueueDepths, Recovered, Result, ScanRecord, StoreError, Submission, blob::BlobRow};
@@ -60,19 +60,19 @@ pub(crate) struct ClaimedRow {
 }
 
 /// Claims up to `limit` scans that are no suspects.
-pub(crate) fn claim(conn: &Connection, turns: &mut Turns, until: Timestamp, limit: u32) -> Result<Vec<ClaimedRow>> {
+pub(crate) fn claim(conn: &Connection, turns: &mut Turns, now: Timestamp, until: Timestamp, limit: u32) -> Result<Vec<ClaimedRow>> {
     let mut accounts = waiting_accounts(conn)?;
     turns.served.retain(|account, _| accounts.contains(account));
     let mut claimed = Vec::new();
     while claimed.len() < limit as usize {
         let Some((lane, account, scan)) = next(conn, turns, &mut accounts)? else { break };
         turns.took(lane, &account);
-        claimed.push(lease(conn, scan, until)?);
+        claimed.extend(lease_or_end(conn, &scan, now, until)?);
     }
     Ok(claimed)
 }
 
-fn next(conn: &Connection, turns: &Turns, accounts: &mut Vec<String>) -> Result<Option<(Submission, String, ScanId)>> {
+fn next(conn: &Connection, turns: &Turns, accounts: &mut Vec<String>) -> Result<Option<(Submission, String, String)>> {
     for lane in turns.lanes() {
         let found = match lane {
             Submission::Sync => oldest(
@@ -89,7 +89,7 @@ fn next(conn: &Connection, turns: &Turns, accounts: &mut Vec<String>) -> Result<
     Ok(None)
 }
 
-fn next_async(conn: &Connection, turns: &Turns, accounts: &mut Vec<String>) -> Result<Option<(String, ScanId)>> {
+fn next_async(conn: &Connection, turns: &Turns, accounts: &mut Vec<String>) -> Result<Option<(String, String)>> {
     while let Some(account) = turns.next_account(accounts).cloned() {
         let sql = "SELECT account, id FROM scans WHERE state = 'pending' AND suspect = 0 AND lane = 'async' AND account = ?1 \
              ORDER BY queued_at, row LIMIT 1";
@@ -101,10 +101,10 @@ fn next_async(conn: &Connection, turns: &Turns, accounts: &mut Vec<String>) -> R
     Ok(None)
 }
 
-fn oldest(conn: &Connection, sql: &str, params: impl rusqlite::Params) -> Result<Option<(String, ScanId)>> {
+fn oldest(conn: &Connection, sql: &str, params: impl rusqlite::Params) -> Result<Option<(String, String)>> {
     let mut query = conn.prepare_cached(sql)?;
     let mut rows = query.query(params)?;
-    rows.next()?.map(|row| Ok((row.get("account")?, parsed(row, "id")?))).transpose()
+    rows.next()?.map(|row| Ok((row.get("account")?, row.get("id")?))).transpose()
 }
 
 /// The accounts with async scans in line: one look into the index for each, however many scans they have.
@@ -121,7 +121,7 @@ fn waiting_accounts(conn: &Connection) -> Result<Vec<String>> {
 }
 
 /// Claims the oldest suspect unless one is claimed.
-pub(crate) fn claim_suspect(conn: &Connection, until: Timestamp) -> Result<Option<ClaimedRow>> {
+pub(crate) fn claim_suspect(conn: &Connection, now: Timestamp, until: Timestamp) -> Result<Option<ClaimedRow>> {
     let busy: bool = conn
         .prepare_cached("SELECT EXISTS (SELECT 1 FROM scans WHERE state = 'scanning' AND suspect = 1)")?
         .query_row([], |row| row.get(0))?;
@@ -129,18 +129,51 @@ pub(crate) fn claim_suspect(conn: &Connection, until: Timestamp) -> Result<Optio
         return Ok(None);
     }
     let sql = "SELECT account, id FROM scans WHERE state = 'pending' AND suspect = 1 ORDER BY queued_at, row LIMIT 1";
-    oldest(conn, sql, [])?.map(|(_, scan)| lease(conn, scan, until)).transpose()
+    while let Some((_, scan)) = oldest(conn, sql, [])? {
+        if let Some(claimed) = lease_or_end(conn, &scan, now, until)? {
+            return Ok(Some(claimed));
+        }
+    }
+    Ok(None)
 }
 
-fn lease(conn: &Connection, scan: ScanId, until: Timestamp) -> Result<ClaimedRow> {
-    let id = scan.to_string();
+/// One row that cannot be read must not stop the queue: it would be the oldest for ever.
+fn lease_or_end(conn: &Connection, id: &str, now: Timestamp, until: Timestamp) -> Result<Option<ClaimedRow>> {
+    match lease(conn, id, until) {
+        Ok(claimed) => Ok(Some(claimed)),
+        Err(StoreError::Corrupt(cause)) => {
+            tracing::error!(scan = id, cause, "a scan's row cannot be read; it ends without a webhook");
+            end_unreadable(conn, id, now)?;
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Ends a scan without reading it. Its bytes, whose key goes here, are swept at the next start.
+fn end_unreadable(conn: &Connection, id: &str, now: Timestamp) -> Result<()> {
+    let judgement = Judgement::failed(FailureCode::StorageLost, "What was stored of the scan cannot be read; send the file again.");
+    conn.prepare_cached(
+        "UPDATE usage SET used = used - 1 WHERE (account, period) = (SELECT account, counted FROM scans WHERE id = ?1) AND used > 0",
+    )?
+    .execute([id])?;
+    conn.prepare_cached(
+        "UPDATE scans SET state = 'failed', verdict = ?2, judgement = ?3, finished_at = ?4, counted = NULL, lease_until = NULL, started = 0, \
+         alone = 0, suspect = 0, blob = NULL, blob_size = NULL, blob_key = NULL, url = NULL WHERE id = ?1",
+    )?
+    .execute(params![id, judgement.verdict.as_str(), json(&judgement)?, now.as_millis()])?;
+    Ok(())
+}
+
+fn lease(conn: &Connection, id: &str, until: Timestamp) -> Result<ClaimedRow> {
     conn.prepare_cached(
         "UPDATE scans SET state = 'scanning', attempt = attempt + 1, lease_until = ?2, started = 0, alone = 0 WHERE id = ?1",
     )?
     .execute(params![id, until.as_millis()])?;
-    let mut query = conn.prepare_cached("SELECT attempt, blob_size, url, suspect, crashes FROM scans WHERE id = ?1")?;
-    let mut rows = query.query([&id])?;
+    let mut query = conn.prepare_cached("SELECT id, attempt, blob_size, url, suspect, crashes FROM scans WHERE id = ?1")?;
+    let mut rows = query.query([id])?;
     let row = rows.next()?.ok_or(StoreError::NotFound)?;
+    let scan: ScanId = parsed(row, "id")?;
     Ok(ClaimedRow {
         lease: Lease { scan, attempt: number(row, "attempt")?, until },
         blob_size: super::columns::number_if_any(row, "blob_size")?,

@@ -268,12 +268,13 @@ pub(crate) fn announce(conn: &Connection, scan: ScanId, finish: &Finish) -> Resu
     Ok(())
 }
 
-/// How many open upload URLs the account has, counted up to `limit`.
-pub(crate) fn open_uploads(conn: &Connection, account: AccountId, limit: u64) -> Result<u64> {
+/// How many upload URLs of the account are open at `now`, counted up to `limit`.
+pub(crate) fn open_uploads(conn: &Connection, account: AccountId, now: Timestamp, limit: u64) -> Result<u64> {
     let mut query = conn.prepare_cached(
-        "SELECT count(*) FROM (SELECT 1 FROM scans WHERE account = ?1 AND state = 'awaiting_upload' AND finished_at IS NULL LIMIT ?2)",
+        "SELECT count(*) FROM (SELECT 1 FROM scans WHERE account = ?1 AND state = 'awaiting_upload' AND finished_at IS NULL AND expires_at > ?3 \
+         LIMIT ?2)",
     )?;
-    Ok(query.query_row(params![account.to_string(), signed(limit)], |row| row.get::<_, i64>(0))?.unsigned_abs())
+    Ok(query.query_row(params![account.to_string(), signed(limit), now.as_millis()], |row| row.get::<_, i64>(0))?.unsigned_abs())
 }
 
 /// One scan, if it is the account's.

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use filesafety_model::Timestamp;
-use filesafety_store::{AttemptError, AttemptRecord, Conflict, DeliveryClaim, DeliveryStatus, Next, StoreError};
+use filesafety_store::{After, AttemptError, AttemptRecord, Conflict, DeliveryClaim, DeliveryStatus, Next, StoreError};
 
 use crate::support::{Fixture, at, attempt, fixture, webhook};
 
@@ -131,14 +131,29 @@ async fn events_come_in_order_and_tell_of_gaps() {
         scans.push(f.finished(|_, _| {}).await);
     }
     let since = async |after, kept_from| f.store.events_since(f.account, after, kept_from, 3).await.unwrap();
-    let first = since(None, at(0)).await;
+    let first = since(After::Beginning, at(0)).await;
     assert_eq!(first.events.iter().map(|event| event.scan).collect::<Vec<_>>(), scans[..3]);
-    let rest = since(Some(first.events[2].id), at(0)).await;
+    let rest = since(After::Event(first.events[2].id), at(0)).await;
     assert_eq!((rest.gap, rest.events.iter().map(|event| event.scan).collect::<Vec<_>>()), (false, scans[3..].to_vec()));
-    assert_eq!(f.store.newest_event(f.account).await.unwrap(), Some(rest.events[1].id));
+    assert_eq!(f.store.newest_place(f.account).await.unwrap(), rest.place);
     f.store.delete(f.account, scans[2], at(1)).await.unwrap();
-    let page = since(Some(first.events[2].id), at(0)).await;
+    let page = since(After::Event(first.events[2].id), at(0)).await;
     assert!(page.gap && page.events.len() == 3);
-    let page = since(Some(rest.events[0].id), at(2)).await;
+    let page = since(After::Event(rest.events[0].id), at(2)).await;
     assert!(page.gap && page.events.is_empty());
+}
+
+#[tokio::test]
+async fn erasing_the_newest_event_repeats_none_and_hides_none() {
+    let f = fixture().await;
+    f.finished(|_, _| {}).await;
+    let newest = f.finished(|_, _| {}).await;
+    let seen = f.store.events_since(f.account, After::Beginning, at(0), 10).await.unwrap();
+    assert_eq!(seen.events.len(), 2);
+    f.store.delete(f.account, newest, at(1)).await.unwrap();
+    let page = f.store.events_since(f.account, After::Place(seen.place), at(0), 10).await.unwrap();
+    assert_eq!((page.gap, page.events.len(), page.place), (false, 0, seen.place));
+    let next = f.finished(|_, _| {}).await;
+    let page = f.store.events_since(f.account, After::Place(seen.place), at(0), 10).await.unwrap();
+    assert_eq!(page.events.iter().map(|event| event.scan).collect::<Vec<_>>(), [next]);
 }

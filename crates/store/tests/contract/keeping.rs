@@ -118,7 +118,7 @@ async fn upload_urls_expire_in_silence() {
     let late = f.store.accept_upload(id, at(3700), facts(1), blob(&f.store, b"abc").await, QUEUE).await;
     assert!(matches!(late, Err(StoreError::Conflict(filesafety_store::Conflict::UploadExpired))));
     assert!(f.uploads().is_empty());
-    assert!(f.store.events_since(f.account, None, now(), 10).await.unwrap().events.is_empty());
+    assert!(f.store.events_since(f.account, filesafety_store::After::Beginning, now(), 10).await.unwrap().events.is_empty());
     assert_eq!((f.store.next_due(now()).await.unwrap(), f.used().await), (None, 0));
 }
 
@@ -158,4 +158,18 @@ async fn an_overdue_scan_is_ended_with_its_webhook_before_its_bytes_go() {
     assert!(matches!(f.store.scan(f.account, id).await.unwrap().state, StateRecord::Finished { .. }));
     assert_eq!(f.store.due_deliveries(at(5), at(9), 10, 10).await.unwrap().len(), 1);
     assert_eq!(f.used().await, 0);
+}
+
+#[test]
+fn closes_while_the_blocking_threads_are_all_taken() {
+    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).enable_all().build().unwrap();
+    let (free, taken) = std::sync::mpsc::channel::<()>();
+    runtime.block_on(async {
+        let f = fixture().await;
+        let busy = tokio::task::spawn_blocking(move || taken.recv());
+        f.store.close().await;
+        assert!(matches!(f.store.ping().await, Err(StoreError::Unavailable(_))));
+        drop(free);
+        assert!(busy.await.unwrap().is_err());
+    });
 }

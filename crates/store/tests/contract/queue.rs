@@ -71,7 +71,7 @@ async fn only_the_holder_ends_a_scan_and_only_once() {
     assert!(matches!(f.store.complete(new, outcome(Verdict::Clean)).await, Err(StoreError::LeaseLost)));
     assert!(f.uploads().is_empty());
     assert_eq!(f.store.due_deliveries(at(5), at(9), 10, 10).await.unwrap().len(), 1);
-    assert_eq!(f.store.events_since(f.account, None, now(), 10).await.unwrap().events.len(), 1);
+    assert_eq!(f.store.events_since(f.account, filesafety_store::After::Beginning, now(), 10).await.unwrap().events.len(), 1);
 }
 
 #[tokio::test]
@@ -153,6 +153,31 @@ async fn what_is_held_and_has_not_started_is_no_suspect() {
     let Accepted::Running(lease) = accepted else { panic!("{accepted:?}") };
     f.store.start(lease, Beside::Others).await.unwrap();
     assert_eq!(f.store.recover().await.unwrap().suspects, 1);
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_stops_no_other() {
+    let f = fixture().await;
+    let (damaged, suspect, sound) = (f.queued(|_| {}).await, f.queued(|_| {}).await, f.queued(|_| {}).await);
+    let conn = rusqlite::Connection::open(f.folder.path().join("data/filesafety.db")).unwrap();
+    let damage = "UPDATE scans SET types = 'nothing known', suspect = ?2 WHERE id = ?1";
+    conn.execute(damage, (damaged.to_string(), 0)).unwrap();
+    conn.execute(damage, (suspect.to_string(), 1)).unwrap();
+    assert_eq!(claim_ids(&f, 5).await, [sound]);
+    assert!(f.store.claim_suspect(now(), at(60)).await.unwrap().is_none());
+    let depths = f.store.depths().await.unwrap();
+    assert_eq!((depths.pending_async, depths.scanning, f.used().await), (0, 1, 1));
+}
+
+#[tokio::test]
+async fn many_are_given_back_at_once() {
+    let f = fixture().await;
+    f.queued(|_| {}).await;
+    f.queued(|_| {}).await;
+    let mut leases: Vec<_> = f.store.claim(now(), at(60), 2).await.unwrap().into_iter().map(|claimed| claimed.lease).collect();
+    leases.insert(0, Lease { attempt: 9, ..leases[0] });
+    f.store.release_many(&leases).await.unwrap();
+    assert_eq!(f.store.depths().await.unwrap().pending_async, 2);
 }
 
 #[tokio::test]

@@ -33,7 +33,7 @@ async fn anothers_scan_is_not_found() {
     assert!(matches!(f.store.deliveries(other, id).await, Err(StoreError::NotFound)));
     assert!(matches!(f.store.redeliver(other, id, now()).await, Err(StoreError::NotFound)));
     assert!(f.store.scans(other, all()).await.unwrap().scans.is_empty());
-    assert!(f.store.events_since(other, None, now(), 10).await.unwrap().events.is_empty());
+    assert!(f.store.events_since(other, filesafety_store::After::Beginning, now(), 10).await.unwrap().events.is_empty());
     assert!(matches!(f.store.scan(f.account, scan_id()).await, Err(StoreError::NotFound)));
 }
 
@@ -210,6 +210,9 @@ async fn open_uploads_are_limited() {
         assert_eq!(f.store.await_upload(new_scan(f.account), [1; 32], at(3600), 2).await.unwrap(), expected);
     }
     assert_eq!(f.store.depths().await.unwrap().awaiting_upload, 2);
+    let mut later = new_scan(f.account);
+    later.created_at = at(3600);
+    assert_eq!(f.store.await_upload(later, [1; 32], at(7200), 2).await.unwrap(), Awaiting::Awaiting, "those that expired are not open");
 }
 
 #[tokio::test]
@@ -319,7 +322,7 @@ async fn a_scan_under_way_is_not_deleted_and_any_other_leaves_no_trace() {
     f.store.delete(f.account, id, at(1)).await.unwrap();
     let late = f.store.finish_attempt(&claim, attempt(200), filesafety_store::Next::Delivered).await;
     assert!(matches!(late, Err(StoreError::LeaseLost)));
-    assert!(f.store.events_since(f.account, None, now(), 10).await.unwrap().events.is_empty());
+    assert!(f.store.events_since(f.account, filesafety_store::After::Beginning, now(), 10).await.unwrap().events.is_empty());
     let depths = f.store.depths().await.unwrap();
     assert_eq!((depths.deliveries_delivering, depths.scanning, depths.pending_async), (0, 0, 0));
 }
@@ -341,6 +344,7 @@ async fn two_hundred_callers_are_all_answered() {
     }
     calls.join_all().await;
     assert_eq!(f.used().await, 1000);
-    let page = f.store.events_since(f.account, None, now().minus(Duration::from_secs(1)), 2000).await.unwrap();
+    let page =
+        f.store.events_since(f.account, filesafety_store::After::Beginning, now().minus(Duration::from_secs(1)), 2000).await.unwrap();
     assert_eq!(page.events.len(), 1000);
 }
