@@ -199,6 +199,40 @@ fn headers_that_disagree_are_read_both_ways() {
 }
 
 #[test]
+fn a_stream_that_only_the_local_header_tells_is_read_to_its_own_end() {
+    let hidden = Member::deflated("a", &[noise(500), eicar()].concat()).with_descriptor();
+    let listed = Member::stored("a", &hidden.packed[..4]);
+    let record = opened(&finish_zip(hidden.local_record(), &[(&listed, 0)]));
+    assert!(record.has(&[noise(500), eicar()].concat()) && record.has(&hidden.packed[..4]));
+}
+
+#[test]
+fn what_only_the_local_header_calls_closed_is_told() {
+    let secret = noise(400);
+    let encrypted = Member { packed: secret.clone(), ..Member::stored("a", b"unknown") }.encrypted();
+    let listed = Member::stored("a", &secret[..4]);
+    let record = opened(&finish_zip(encrypted.local_record(), &[(&listed, 0)]));
+    assert!(record.says(Reason::Encrypted, "Zip"));
+    let other = Member::packed("a", 9, secret.clone(), b"unknown");
+    let record = opened(&finish_zip(other.local_record(), &[(&listed, 0)]));
+    assert!(record.says(Reason::Unsupported, "ZipMethod"));
+}
+
+#[test]
+fn many_descriptors_that_could_end_a_member_are_summed_once() {
+    let mut content = Vec::new();
+    for _ in 0..100_000 {
+        let length = content.len() as u32;
+        content.extend(b"PK\x07\x08");
+        content.extend([1, 2, 3, 4]);
+        content.extend(length.to_le_bytes());
+        content.extend([0; 4]);
+    }
+    let record = opened(&Member::stored("a", &content).with_descriptor().local_record());
+    assert_eq!(record.contents(), [&content]);
+}
+
+#[test]
 fn members_outside_the_directory_are_found() {
     let hidden = Member::stored("hidden", &eicar());
     let listed = Member::deflated("listed", b"listed");

@@ -147,8 +147,7 @@ impl<'a, 's> Walk<'a, 's> {
         let mut end = outcome.map_or(local.data, |outcome| outcome.end);
         if local.facts.disagrees(&entry.facts) {
             self.sink.note("local and central headers disagree");
-            let facts = local.facts.completed_by(&entry.facts);
-            let other = self.second_reading(local.name, local.data, &facts)?;
+            let other = self.second_reading(&local, &entry.facts)?;
             self.starts.push(other);
             // What only one reading covers is searched as well.
             end = end.min(other);
@@ -157,15 +156,29 @@ impl<'a, 's> Walk<'a, 's> {
         Ok(())
     }
 
-    /// Reads a member as another header has it. That it fails is no news: the first reading was judged.
-    fn second_reading(&mut self, name: &[u8], data: usize, facts: &Facts) -> Result<usize, Stop> {
-        let input = bounded(self.content, data, facts.packed);
-        let end = data.saturating_add(input.len());
-        let readable = member::is_supported(facts.method) && !facts.is_encrypted() && !facts.is_empty();
-        if readable && self.done.insert((data, facts.method, facts.packed, false)) {
-            member::read(&shown(name), input, facts, Purpose::Examine, self.sink)?;
+    /// Reads a member as its local header has it, with what stands behind the data taken from the directory. That it fails is no news:
+    /// the first reading was judged.
+    fn second_reading(&mut self, local: &Local<'_>, listed: &Facts) -> Result<usize, Stop> {
+        let facts = local.facts.completed_by(listed);
+        let is_closed = facts.is_encrypted() || !member::is_supported(facts.method);
+        // A reader of local headers takes such data as far as it goes, whatever the directory says of its size.
+        let is_endless = local.facts.is_deferred() && !is_closed && member::is_self_terminated(facts.method);
+        let packed = if is_endless { u64::MAX } else { facts.packed };
+        let input = bounded(self.content, local.data, packed);
+        let end = local.data.saturating_add(input.len());
+        if facts.is_empty() || !self.done.insert((local.data, facts.method, packed, facts.is_encrypted())) {
+            return Ok(if is_endless { local.data } else { end });
         }
-        Ok(end)
+        if is_closed {
+            self.closed(local.name, input, &facts)?;
+            return Ok(end);
+        }
+        let reading = member::read(&shown(local.name), input, &facts, Purpose::Examine, self.sink)?;
+        Ok(match reading.fault {
+            None if is_endless => local.data + reading.consumed,
+            Some(_) if is_endless => local.data,
+            Some(_) | None => end,
+        })
     }
 
     /// Local headers that no directory led to: one after another, and by search.
@@ -218,9 +231,7 @@ impl<'a, 's> Walk<'a, 's> {
         let rest = self.content.get(local.data..).unwrap_or_default();
         let method = local.facts.method;
         if local.facts.is_encrypted() || !member::is_self_terminated(method) {
-            let ends = stored_ends(self.content, local.data).find(|(length, crc32)| {
-                local.facts.is_encrypted() || method != 0 || crc32fast::hash(rest.get(..*length).unwrap_or_default()) == *crc32
-            });
+            let ends = self.described_end(local)?;
             let Some((length, crc32)) = ends else { return self.endless(local, trust) };
             let unpacked = if method == 0 { length as u64 } else { u64::from(descriptor_unpacked(rest, length)) };
             let facts = Facts { crc32, packed: length as u64, unpacked, ..local.facts };
@@ -239,6 +250,26 @@ impl<'a, 's> Walk<'a, 's> {
             self.say_damaged(local.name, reading.fault);
         }
         Ok(Some(Outcome { end: end + descriptor.unwrap_or(0), whole: descriptor.is_some() }))
+    }
+
+    /// The first descriptor that ends stored or encrypted data: how long the data then is, and its checksum.
+    fn described_end(&mut self, local: &Local<'_>) -> Result<Option<(usize, u32)>, Stop> {
+        const BETWEEN_TICKS: usize = 1_024;
+        let rest = self.content.get(local.data..).unwrap_or_default();
+        let is_plain = local.facts.method == 0 && !local.facts.is_encrypted();
+        // Lengths only grow, so each byte is summed once however many descriptors there seem to be.
+        let (mut crc, mut summed) = (crc32fast::Hasher::new(), 0);
+        for (index, (length, crc32)) in stored_ends(self.content, local.data).enumerate() {
+            if index % BETWEEN_TICKS == BETWEEN_TICKS - 1 {
+                self.sink.tick()?;
+            }
+            crc.update(rest.get(summed..length).filter(|_| is_plain).unwrap_or_default());
+            summed = length;
+            if !is_plain || crc.clone().finalize() == crc32 {
+                return Ok(Some((length, crc32)));
+            }
+        }
+        Ok(None)
     }
 
     /// Stored or encrypted data whose end nothing tells: it goes as far as the next record.
