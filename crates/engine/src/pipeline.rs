@@ -304,16 +304,19 @@ impl Sink for Walk<'_, '_> {
     }
 
     fn unexamined(&mut self, reason: Reason, detail: &str) {
-        if self.door == Door::Open {
-            self.coverage.add_unexamined(Unexamined::new(&self.path, reason, detail));
+        // At the depth limit it is told that something is there, not what.
+        if self.refuses() {
+            return;
         }
+        self.coverage.add_unexamined(Unexamined::new(&self.path, reason, detail));
     }
 
     fn member_unexamined(&mut self, name: &str, reason: Reason, detail: &str) {
-        if self.door == Door::Open {
-            let path = if self.path.is_empty() { shown(name) } else { format!("{}/{}", self.path, shown(name)) };
-            self.coverage.add_unexamined(Unexamined::new(path, reason, detail));
+        if self.refuses() {
+            return;
         }
+        let path = if self.path.is_empty() { shown(name) } else { format!("{}/{}", self.path, shown(name)) };
+        self.coverage.add_unexamined(Unexamined::new(path, reason, detail));
     }
 
     fn note(&mut self, note: &str) {

@@ -83,11 +83,14 @@ fn is_rar4(content: &[u8]) -> bool {
 
 /// The main header after the mark: CRC-32, its size as a variable number, then type 1.
 fn is_rar5(content: &[u8]) -> bool {
+    /// A header has at most 2 MiB, so its size takes no more bytes.
+    const LONGEST_SIZE: usize = 3;
     let Some(rest) = content.get(12..) else { return false };
-    let [size @ 1..=0x7f, ..] = *rest else { return false };
-    let Some(header) = rest.get(..1 + usize::from(size)) else { return false };
+    let Some(last) = rest.iter().take(LONGEST_SIZE).position(|byte| byte & 0x80 == 0) else { return false };
+    let size = rest.iter().take(last + 1).rev().fold(0usize, |size, byte| size << 7 | usize::from(byte & 0x7f));
+    let Some(header) = rest.get(..last + 1 + size) else { return false };
     // 4 is the header of an encrypted archive.
-    matches!(header.get(1), Some(1 | 4)) && u32_at(content, 8) == Some(crc32fast::hash(header))
+    size > 0 && matches!(header.get(last + 1), Some(1 | 4)) && u32_at(content, 8) == Some(crc32fast::hash(header))
 }
 
 /// The cabinet header (MS-CAB 2.1): reserved fields zero, version 1.3, folders and files, sizes within the file.

@@ -24,7 +24,7 @@ pub(crate) use bzip2::starts as bzip2_starts;
 pub(crate) use streams::{Codec, Start, walk as walk_streams};
 pub(crate) use tar::starts as tar_starts;
 pub(crate) use zip::open_embedded as open_embedded_zip;
-pub(crate) use zstd::starts_after_skippable as zstd_after_skippable;
+pub(crate) use zstd::{behind_skippable, starts_after_skippable as zstd_after_skippable};
 
 /// The scan cannot go on: the budget is used up or memory is short. The pipeline knows which; an opener only passes it on with `?`.
 #[derive(Debug)]

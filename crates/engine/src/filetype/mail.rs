@@ -32,7 +32,12 @@ pub(super) fn is_mail(content: &[u8]) -> bool {
         if folded || index == 0 && line.starts_with(b"From ") {
             continue;
         }
-        let Some(name) = field_name(line) else { break };
+        let name = match field_name(line) {
+            Some(name) => name,
+            // One odd line at the top does not stop a reader.
+            None if index == 0 => continue,
+            None => break,
+        };
         let is = |list: &[&str]| list.iter().any(|field| field.as_bytes().eq_ignore_ascii_case(name));
         of_mail += usize::from(is(OF_MAIL));
         known += usize::from(is(OF_MAIL) || is(OTHERS));
@@ -43,9 +48,9 @@ pub(super) fn is_mail(content: &[u8]) -> bool {
     false
 }
 
-/// What stands before the colon, if it can be a field's name.
+/// What stands before the colon, if it can be a field's name (RFC 5322, section 3.6.8).
 fn field_name(line: &[u8]) -> Option<&[u8]> {
     let name = line.get(..memchr::memchr(b':', line)?)?.trim_ascii_end();
-    let well_formed = !name.is_empty() && name.len() <= 76 && name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-');
+    let well_formed = !name.is_empty() && name.len() <= 76 && name.iter().all(u8::is_ascii_graphic);
     well_formed.then_some(name)
 }

@@ -55,9 +55,6 @@ const TABLE: &[Magic] = &[
     closed(0, b"LZIP\x01", "application/x-lzip", "Lzip"),
     closed(0, b"\x89LZO\0\r\n\x1a\n", "application/x-lzop", "Lzop"),
     closed(0, b"LRZI", "application/x-lrzip", "Lrzip"),
-    closed(0, b"\x1f\x9d", "application/x-compress", "Compress"),
-    closed(0, b"\x1f\xa0", "application/x-compress", "Compress"),
-    closed(0, b"\x1f\x1e", "application/x-compress", "Compress"),
     closed(0, b"\xff\x06\0\0sNaPpY", "application/x-snappy-framed", "Snappy"),
     closed(0, b"xar!\0\x1c", "application/x-xar", "Xar"),
     closed(0, b"ITSF\x03\0\0\0", "application/vnd.ms-htmlhelp", "Chm"),
@@ -137,6 +134,12 @@ fn structured(content: &[u8]) -> Option<&'static str> {
     if is_arj(content) {
         return Some("Arj");
     }
+    if is_compress(content) {
+        return Some("Compress");
+    }
+    if [b"\x04\x22\x4d\x18", b"\x02\x21\x4c\x18"].iter().any(|magic| crate::unpack::behind_skippable(content).starts_with(*magic)) {
+        return Some("Lz4");
+    }
     if is_old_cpio(content) {
         return Some("Cpio");
     }
@@ -162,6 +165,17 @@ fn is_arj(content: &[u8]) -> bool {
     }
     let Some(length) = u16_at(content, 2).map(usize::from).filter(|length| (30..=2_600).contains(length)) else { return false };
     content.get(4..4 + length).is_some_and(|header| u32_at(content, 4 + length) == Some(crc32fast::hash(header)))
+}
+
+/// What `uncompress` and `unpack` open: LZW with codes of 9 to 16 bits and no reserved flag; LZH with a block that is not empty and a
+/// tree of at most 19 lengths; Huffman trees of 1 to 24 levels.
+fn is_compress(content: &[u8]) -> bool {
+    match content {
+        [0x1f, 0x9d, flags, _, ..] => flags & 0x60 == 0 && (9..=16).contains(&(flags & 0x1f)),
+        [0x1f, 0xa0, high, low, lengths, ..] => (*high, *low) != (0, 0) && lengths >> 3 <= 19,
+        [0x1f, 0x1e, _, _, _, _, levels, _, ..] => (1..=24).contains(levels),
+        _ => false,
+    }
 }
 
 /// The binary cpio header of either byte order: a sane name that ends in a zero where its length says.

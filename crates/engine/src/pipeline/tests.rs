@@ -85,6 +85,10 @@ fn twenty_levels_are_opened_and_twenty_five_are_a_limit() {
     let report = scanned_under(limits, &zip(&[Member::stored("run", &shell)]));
     assert_eq!(hidden(&report), ["Heuristics.Limits.Depth"]);
     assert!(hidden(&scanned_under(limits, &zip(&[Member::stored("run", &noise(1_000))]))).is_empty());
+    let closed = Member { packed: noise(40), ..Member::stored("a", &noise(28)) }.encrypted();
+    let shell = [b"#!/bin/sh\n".to_vec(), zip(&[closed])].concat();
+    let report = scanned_under(limits, &zip(&[Member::stored("run", &shell)]));
+    assert_eq!(hidden(&report), ["Heuristics.Limits.Depth"]);
 }
 
 #[test]

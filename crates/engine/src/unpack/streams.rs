@@ -50,6 +50,11 @@ pub(crate) fn open(codec: &Codec, content: &[u8], name: Option<&str>, sink: &mut
     if walked.streams == 0 {
         sink.unexamined(Reason::Broken, codec.detail);
     }
+    super::zip::open_across(content, &[walked.end..content.len()], sink)?;
+    if walked.end == 0 {
+        // What follows would be the same bytes again.
+        return Ok(());
+    }
     if rest.iter().all(|&byte| byte == 0) {
         if !rest.is_empty() {
             sink.note("zero bytes after the end");
@@ -66,6 +71,7 @@ pub(crate) fn walk(codec: &Codec, content: &[u8], name: Option<&str>, sink: &mut
     let mut walked = Walked::default();
     let mut faulty = false;
     while let Some((at, _)) = next_stream(codec, content, walked.end).filter(|_| !faulty) {
+        examine_skipped(codec, content, walked.end..at, sink)?;
         let input = content.get(at..).unwrap_or_default();
         let held = (codec.window)(input);
         sink.hold(held)?;
@@ -85,6 +91,7 @@ pub(crate) fn walk(codec: &Codec, content: &[u8], name: Option<&str>, sink: &mut
         if faulty || length > content.len() - walked.end {
             break;
         }
+        examine_skipped(codec, content, walked.end..walked.end + length, sink)?;
         walked.end += length;
     }
     if walked.streams > 1 {
@@ -104,6 +111,28 @@ pub(crate) fn report(fault: Fault, detail: &str, sink: &mut dyn Sink) {
         Fault::Window => sink.unexamined(Reason::Limit, "Memory"),
         Fault::Unsupported => sink.unexamined(Reason::Unsupported, detail),
     }
+}
+
+/// Decoders pass over skippable frames, and other openers may find an archive in them.
+fn examine_skipped(codec: &Codec, content: &[u8], range: std::ops::Range<usize>, sink: &mut dyn Sink) -> Result<(), Stop> {
+    /// Less holds no container.
+    const SMALLEST: usize = 20;
+    let mut at = range.start;
+    while at < range.end {
+        sink.tick()?;
+        let rest = content.get(at..range.end).unwrap_or_default();
+        let length = match (codec.starts)(rest) {
+            Start::Skip(length) => length.clamp(1, rest.len().max(1)),
+            Start::Stream => return Ok(()),
+            Start::Nothing => rest.iter().take_while(|&&byte| byte == 0).count().max(1),
+        };
+        let frame = rest.get(super::zstd::SKIPPABLE_HEADER..length).unwrap_or_default();
+        if frame.len() >= SMALLEST && frame.iter().any(|&byte| byte != 0) {
+            sink.part(&format!("skipped-at-{at}"), frame)?;
+        }
+        at = at.saturating_add(length);
+    }
+    Ok(())
 }
 
 /// The place of the next stream, after zeros and frames to skip.

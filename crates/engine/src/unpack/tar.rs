@@ -15,7 +15,10 @@ pub(crate) fn starts(content: &[u8]) -> bool {
 }
 
 pub(crate) fn open(content: &[u8], sink: &mut dyn Sink) -> Result<(), Stop> {
-    Walk { content, sink, next_name: None, next_size: None, broken: false }.run()
+    let mut walk = Walk { content, sink, next_name: None, next_size: None, next_is_sparse: false, broken: false, parts: Vec::new() };
+    walk.run()?;
+    let parts = std::mem::take(&mut walk.parts);
+    super::zip::open_across(content, &parts, walk.sink)
 }
 
 /// A member header.
@@ -30,14 +33,17 @@ struct Walk<'a, 's> {
     /// What an extended header says of the next member.
     next_name: Option<String>,
     next_size: Option<u64>,
+    next_is_sparse: bool,
     broken: bool,
+    /// What was examined on its own.
+    parts: Vec<std::ops::Range<usize>>,
 }
 
 impl<'a> Header<'a> {
     fn parse(content: &'a [u8], at: usize) -> Option<Self> {
         let block: &[u8; BLOCK] = content.get(at..)?.first_chunk()?;
         // A block of zeros has the right checksum by some readings.
-        let stated = octal(&block[148..156]).filter(|_| block[0] != 0 || block[345] != 0)?;
+        let stated = octal(&block[148..156]).filter(|sum| *sum > 0 && (block[0] != 0 || block[345] != 0))?;
         let sum = |of: fn(u8) -> i64| -> i64 {
             block.iter().enumerate().map(|(index, &byte)| if (148..156).contains(&index) { 32 } else { of(byte) }).sum()
         };
@@ -69,6 +75,19 @@ impl<'a> Header<'a> {
         if prefix.is_empty() { name } else { format!("{prefix}/{name}") }
     }
 
+    /// Whether what is stored is not what an opener gives: the content has holes between its runs. One run from the start has none.
+    fn has_holes(&self) -> bool {
+        const RUNS: std::ops::Range<usize> = 386..482;
+        let whole = || {
+            let mut runs = self.block[RUNS].chunks_exact(24).filter_map(|run| Some((number(&run[..12])?, number(&run[12..])?)));
+            let mut runs = runs.by_ref().filter(|(_, length)| *length > 0);
+            // The real size stands behind the maps.
+            let same_size = number(&self.block[483..495]) == Some(self.size);
+            self.block[482] == 0 && runs.next() == Some((0, self.size)) && runs.next().is_none() && same_size
+        };
+        self.kind() == b'S' && self.size > 0 && !whole()
+    }
+
     /// An old GNU sparse member has further maps of 512 bytes between header and content, as long as each says so.
     fn sparse_maps(&self, content: &[u8], at: usize) -> usize {
         let mut maps = 0usize;
@@ -83,7 +102,7 @@ impl<'a> Header<'a> {
 }
 
 impl Walk<'_, '_> {
-    fn run(mut self) -> Result<(), Stop> {
+    fn run(&mut self) -> Result<(), Stop> {
         let mut at = 0usize;
         let mut zero_blocks = 0;
         while at < self.content.len() {
@@ -135,7 +154,11 @@ impl Walk<'_, '_> {
             _ => {
                 let name = self.next_name.take().unwrap_or_else(|| header.name());
                 if !content.is_empty() {
+                    self.parts.push(data..data.saturating_add(content.len()));
                     self.sink.part(&name, content)?;
+                }
+                if std::mem::take(&mut self.next_is_sparse) || header.has_holes() {
+                    self.sink.member_unexamined(&name, Reason::Unsupported, "TarSparse");
                 }
                 // Two readers would disagree on the size: what the other would see is examined as well.
                 let other = usize::try_from(header.stored_bytes()).unwrap_or(usize::MAX);
@@ -156,6 +179,7 @@ impl Walk<'_, '_> {
             let Some(record) = record.get(space + 1..).map(|record| record.strip_suffix(b"\n").unwrap_or(record)) else { return };
             let Some(equals) = memchr::memchr(b'=', record) else { return };
             let (key, value) = (&record[..equals], &record[equals + 1..]);
+            self.next_is_sparse |= key.starts_with(b"GNU.sparse.");
             match key {
                 b"path" | b"GNU.sparse.name" => self.next_name = Some(text(value.get(..MAX_NAME).unwrap_or(value))),
                 b"size" => self.next_size = std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok()),
@@ -177,11 +201,12 @@ impl Walk<'_, '_> {
         Ok(next)
     }
 
-    fn trailing(self, at: usize) -> Result<(), Stop> {
+    fn trailing(&mut self, at: usize) -> Result<(), Stop> {
         if self.broken {
             self.sink.unexamined(Reason::Broken, "Tar");
         }
         self.sink.note("bytes after the end");
+        self.parts.push(at..self.content.len());
         self.sink.part("trailing", self.content.get(at..).unwrap_or_default())?;
         Ok(())
     }

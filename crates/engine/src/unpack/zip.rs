@@ -5,7 +5,10 @@ mod member;
 mod ranges;
 mod records;
 
-use std::collections::{HashSet, VecDeque};
+use std::{
+    collections::{HashSet, VecDeque},
+    ops::Range,
+};
 
 use filesafety_model::Reason;
 use memchr::memmem;
@@ -36,6 +39,19 @@ pub(crate) fn open_embedded(content: &[u8], sink: &mut dyn Sink) -> Result<(), S
     walk.local_headers()
 }
 
+/// Opens a zip that lies across a container of another kind: its directory at the very end, its members wherever they are. A zip that
+/// lies whole in one of `parts` was opened with it. Nothing but a directory is believed here: packed data may hold pieces of any zip.
+pub(crate) fn open_across(content: &[u8], parts: &[Range<usize>], sink: &mut dyn Sink) -> Result<(), Stop> {
+    const LONGEST_TAIL: usize = 22 + (64 << 10);
+    let tail = content.get(content.len().saturating_sub(LONGEST_TAIL)..).unwrap_or_default();
+    if memmem::find(tail, END).is_none() {
+        return Ok(());
+    }
+    let mut walk = Walk::new(content, Origin::Across, sink);
+    walk.parts = parts;
+    walk.directories()
+}
+
 /// How it is known that this is a zip.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Origin {
@@ -43,6 +59,8 @@ enum Origin {
     Start,
     /// By nothing yet.
     Found,
+    /// By nothing yet, in a container that is no zip.
+    Across,
 }
 
 /// Whether a header is believed before its data decodes.
@@ -69,6 +87,8 @@ struct Walk<'a, 's> {
     /// Where a reader of other sizes would look for the next local header.
     starts: Vec<usize>,
     has_directory: bool,
+    /// Of the container that the zip lies across: what was examined on its own.
+    parts: &'s [Range<usize>],
 }
 
 /// Where a member's data ends, and whether it was all there.
@@ -79,7 +99,8 @@ struct Outcome {
 
 impl<'a, 's> Walk<'a, 's> {
     fn new(content: &'a [u8], origin: Origin, sink: &'s mut dyn Sink) -> Self {
-        Self { content, origin, sink, read: Ranges::default(), done: HashSet::new(), starts: Vec::new(), has_directory: false }
+        let (read, done) = (Ranges::default(), HashSet::new());
+        Self { content, origin, sink, read, done, starts: Vec::new(), has_directory: false, parts: &[] }
     }
 
     fn directories(&mut self) -> Result<(), Stop> {
@@ -98,12 +119,17 @@ impl<'a, 's> Walk<'a, 's> {
             if self.read.end_of(at).is_some() {
                 continue;
             }
-            let Some(end) = End::parse(content, at) else { continue };
-            let directories = end.directories(content);
-            let directories: Vec<_> = directories.into_iter().filter(|directory| self.is_believed(directory)).collect();
-            if !directories.is_empty() || end.is_empty() && self.origin == Origin::Start {
+            let readings = End::readings(content, at);
+            let Some(tail) = readings.iter().map(|end| end.tail).min() else { continue };
+            let mut directories: Vec<Directory> = Vec::new();
+            for directory in readings.iter().flat_map(|end| end.directories(content)) {
+                if !directories.contains(&directory) && self.is_believed(&directory, at) {
+                    directories.push(directory);
+                }
+            }
+            if !directories.is_empty() || readings.iter().all(End::is_empty) && self.origin == Origin::Start {
                 self.has_directory = true;
-                self.read.insert(end.tail..end.end);
+                self.read.insert(tail..readings.iter().map(|end| end.end).max().unwrap_or(at));
             }
             for directory in directories {
                 self.directory(&directory)?;
@@ -112,11 +138,24 @@ impl<'a, 's> Walk<'a, 's> {
         Ok(())
     }
 
-    /// In content of another type a directory counts if its first entry has a local header of the same name.
-    fn is_believed(&self, directory: &Directory) -> bool {
-        let Some(entry) = Central::parse(self.content, directory.start) else { return false };
-        let same_name = |at| Local::parse(self.content, at).is_some_and(|local| local.name == entry.name);
-        self.origin == Origin::Start || places(directory.base, entry.local).any(same_name)
+    /// In content of another type a directory counts if an entry has a local header of the same name.
+    fn is_believed(&self, directory: &Directory, end: usize) -> bool {
+        let local_of = |entry: &Central<'_>| {
+            let same_name = |at: &usize| Local::parse(self.content, *at).is_some_and(|local| local.name == entry.name);
+            places(directory.base, entry.local).find(same_name)
+        };
+        let Some(first) = Central::parse(self.content, directory.start) else { return false };
+        match self.origin {
+            Origin::Start => true,
+            Origin::Found => {
+                let next = |entry: &Central<'_>| Central::parse(self.content, entry.end);
+                std::iter::successors(Some(first), next).any(|entry| local_of(&entry).is_some())
+            }
+            // The first: stored blocks of a stream keep the last members of a zip in place, and not those before.
+            Origin::Across => {
+                local_of(&first).is_some_and(|start| !self.parts.iter().any(|part| part.contains(&start) && part.contains(&end)))
+            }
+        }
     }
 
     fn directory(&mut self, directory: &Directory) -> Result<(), Stop> {
@@ -147,8 +186,7 @@ impl<'a, 's> Walk<'a, 's> {
         let mut end = outcome.map_or(local.data, |outcome| outcome.end);
         if local.facts.disagrees(&entry.facts) {
             self.sink.note("local and central headers disagree");
-            let facts = local.facts.completed_by(&entry.facts);
-            let other = self.second_reading(local.name, local.data, &facts)?;
+            let other = self.second_reading(&local, &entry.facts)?;
             self.starts.push(other);
             // What only one reading covers is searched as well.
             end = end.min(other);
@@ -157,15 +195,29 @@ impl<'a, 's> Walk<'a, 's> {
         Ok(())
     }
 
-    /// Reads a member as another header has it. That it fails is no news: the first reading was judged.
-    fn second_reading(&mut self, name: &[u8], data: usize, facts: &Facts) -> Result<usize, Stop> {
-        let input = bounded(self.content, data, facts.packed);
-        let end = data.saturating_add(input.len());
-        let readable = member::is_supported(facts.method) && !facts.is_encrypted() && !facts.is_empty();
-        if readable && self.done.insert((data, facts.method, facts.packed, false)) {
-            member::read(&shown(name), input, facts, Purpose::Examine, self.sink)?;
+    /// Reads a member as its local header has it, with what stands behind the data taken from the directory. That it fails is no news:
+    /// the first reading was judged.
+    fn second_reading(&mut self, local: &Local<'_>, listed: &Facts) -> Result<usize, Stop> {
+        let facts = local.facts.completed_by(listed);
+        let is_closed = facts.is_encrypted() || !member::is_supported(facts.method);
+        // A reader of local headers takes such data as far as it goes, whatever the directory says of its size.
+        let is_endless = local.facts.is_deferred() && !is_closed && member::is_self_terminated(facts.method);
+        let packed = if is_endless { u64::MAX } else { facts.packed };
+        let input = bounded(self.content, local.data, packed);
+        let end = local.data.saturating_add(input.len());
+        if facts.is_empty() || !self.done.insert((local.data, facts.method, packed, facts.is_encrypted())) {
+            return Ok(if is_endless { local.data } else { end });
         }
-        Ok(end)
+        if is_closed {
+            self.closed(local.name, input, &facts)?;
+            return Ok(end);
+        }
+        let reading = member::read(&shown(local.name), input, &facts, Purpose::Examine, self.sink)?;
+        Ok(match reading.fault {
+            None if is_endless => local.data + reading.consumed,
+            Some(_) if is_endless => local.data,
+            Some(_) | None => end,
+        })
     }
 
     /// Local headers that no directory led to: one after another, and by search.
@@ -218,9 +270,7 @@ impl<'a, 's> Walk<'a, 's> {
         let rest = self.content.get(local.data..).unwrap_or_default();
         let method = local.facts.method;
         if local.facts.is_encrypted() || !member::is_self_terminated(method) {
-            let ends = stored_ends(self.content, local.data).find(|(length, crc32)| {
-                local.facts.is_encrypted() || method != 0 || crc32fast::hash(rest.get(..*length).unwrap_or_default()) == *crc32
-            });
+            let ends = self.described_end(local)?;
             let Some((length, crc32)) = ends else { return self.endless(local, trust) };
             let unpacked = if method == 0 { length as u64 } else { u64::from(descriptor_unpacked(rest, length)) };
             let facts = Facts { crc32, packed: length as u64, unpacked, ..local.facts };
@@ -229,7 +279,7 @@ impl<'a, 's> Walk<'a, 's> {
         if trust == Trust::Candidate {
             let probed = member::read("", rest, &local.facts, Purpose::Probe, self.sink)?;
             if self.descriptor_after(local.data, &probed).is_none() {
-                return Ok(None);
+                return self.doubtful(local.name, rest, &local.facts, &probed).map(|()| None);
             }
         }
         let reading = member::read(&shown(local.name), rest, &local.facts, Purpose::Examine, self.sink)?;
@@ -239,6 +289,26 @@ impl<'a, 's> Walk<'a, 's> {
             self.say_damaged(local.name, reading.fault);
         }
         Ok(Some(Outcome { end: end + descriptor.unwrap_or(0), whole: descriptor.is_some() }))
+    }
+
+    /// The first descriptor that ends stored or encrypted data: how long the data then is, and its checksum.
+    fn described_end(&mut self, local: &Local<'_>) -> Result<Option<(usize, u32)>, Stop> {
+        const BETWEEN_TICKS: usize = 1_024;
+        let rest = self.content.get(local.data..).unwrap_or_default();
+        let is_plain = local.facts.method == 0 && !local.facts.is_encrypted();
+        // Lengths only grow, so each byte is summed once however many descriptors there seem to be.
+        let (mut crc, mut summed) = (crc32fast::Hasher::new(), 0);
+        for (index, (length, crc32)) in stored_ends(self.content, local.data).enumerate() {
+            if index % BETWEEN_TICKS == BETWEEN_TICKS - 1 {
+                self.sink.tick()?;
+            }
+            crc.update(rest.get(summed..length).filter(|_| is_plain).unwrap_or_default());
+            summed = length;
+            if !is_plain || crc.clone().finalize() == crc32 {
+                return Ok(Some((length, crc32)));
+            }
+        }
+        Ok(None)
     }
 
     /// Stored or encrypted data whose end nothing tells: it goes as far as the next record.
@@ -270,15 +340,25 @@ impl<'a, 's> Walk<'a, 's> {
         if facts.is_empty() {
             return Ok((trust == Trust::Sure).then_some(whole));
         }
-        if !self.done.insert((data, facts.method, facts.packed, facts.is_encrypted())) {
+        let key = (data, facts.method, facts.packed, facts.is_encrypted());
+        if !self.done.insert(key) {
             return Ok(Some(whole));
         }
         if facts.is_encrypted() || !member::is_supported(facts.method) {
             let believed = trust == Trust::Sure || is_record(self.content, whole.end);
-            return if believed { self.closed(name, input, facts).map(|()| Some(whole)) } else { Ok(None) };
-        }
-        if trust == Trust::Candidate && !member::read("", input, facts, Purpose::Probe, self.sink)?.fits(facts) {
+            if believed {
+                return self.closed(name, input, facts).map(|()| Some(whole));
+            }
+            // A directory may still lead here, and then it counts.
+            self.done.remove(&key);
             return Ok(None);
+        }
+        if trust == Trust::Candidate {
+            let probed = member::read("", input, facts, Purpose::Probe, self.sink)?;
+            if !probed.fits(facts) {
+                self.done.remove(&key);
+                return self.doubtful(name, input, facts, &probed).map(|()| None);
+            }
         }
         let reading = member::read(&shown(name), input, facts, Purpose::Examine, self.sink)?;
         if reading.fits(facts) {
@@ -292,6 +372,15 @@ impl<'a, 's> Walk<'a, 's> {
         }
         self.say_damaged(name, reading.fault);
         Ok(Some(Outcome { end, whole: false }))
+    }
+
+    /// A candidate whose stream is whole while checksum or size are not as told: openers show what came out, so it is examined. It is
+    /// too little to call a container broken.
+    fn doubtful(&mut self, name: &[u8], input: &[u8], facts: &Facts, probed: &Reading) -> Result<(), Stop> {
+        if member::is_self_terminated(facts.method) && probed.fault.is_none() && probed.decoded.bytes > 0 {
+            member::read(&shown(name), input, facts, Purpose::Examine, self.sink)?;
+        }
+        Ok(())
     }
 
     /// Data that is encrypted or packed by a method of which only the name is known. The encryption flag may lie.
@@ -356,7 +445,8 @@ impl<'a, 's> Walk<'a, 's> {
         for gap in self.read.gaps(self.content.len()) {
             let bytes = self.content.get(gap.clone()).unwrap_or_default();
             self.sink.tick()?;
-            if bytes.len() < SMALLEST_GAP || bytes.iter().all(|&byte| byte == 0) {
+            // The same bytes again would be the same zip again.
+            if bytes.len() == self.content.len() || bytes.len() < SMALLEST_GAP || bytes.iter().all(|&byte| byte == 0) {
                 continue;
             }
             let trailing = gap.end == self.content.len();

@@ -29,7 +29,7 @@ const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 /// The magic numbers of skippable frames (section 3.1.2), and how much stands before their content.
 const SKIPPABLE: std::ops::RangeInclusive<u32> = 0x184d_2a50..=0x184d_2a5f;
-const SKIPPABLE_HEADER: usize = 8;
+pub(super) const SKIPPABLE_HEADER: usize = 8;
 
 /// Length of the skippable frame that `input` starts with.
 pub(crate) fn skippable(input: &[u8]) -> Option<usize> {
@@ -39,17 +39,17 @@ pub(crate) fn skippable(input: &[u8]) -> Option<usize> {
 
 /// Whether a frame follows skippable frames; alone they could be of LZ4 as well.
 pub(crate) fn starts_after_skippable(input: &[u8]) -> bool {
-    const LOOKED_AT: usize = 16;
-    let mut at = 0usize;
-    for _ in 0..LOOKED_AT {
-        let rest = input.get(at..).unwrap_or_default();
-        match starts(rest) {
-            Start::Skip(length) => at = at.saturating_add(length),
-            Start::Stream => return at > 0,
-            Start::Nothing => return false,
-        }
+    let rest = behind_skippable(input);
+    rest.len() < input.len() && starts(rest) == Start::Stream
+}
+
+/// What follows the skippable frames that `input` starts with.
+pub(crate) fn behind_skippable(input: &[u8]) -> &[u8] {
+    let mut rest = input;
+    while let Some(behind) = skippable(rest).and_then(|length| rest.get(length..)) {
+        rest = behind;
     }
-    false
+    rest
 }
 
 fn starts(input: &[u8]) -> Start {

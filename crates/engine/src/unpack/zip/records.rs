@@ -145,13 +145,19 @@ impl<'a> Central<'a> {
 }
 
 impl End {
-    pub(super) fn parse(content: &[u8], at: usize) -> Option<Self> {
+    /// The record with its zip64 record, where it has one, and as it is: openers differ in which they follow.
+    pub(super) fn readings(content: &[u8], at: usize) -> Vec<Self> {
+        let Some(end) = Self::parse(content, at) else { return Vec::new() };
+        [end.with_zip64(content), Some(end)].into_iter().flatten().collect()
+    }
+
+    fn parse(content: &[u8], at: usize) -> Option<Self> {
         let record = content.get(at..)?.get(..END_BYTES)?;
         if !record.starts_with(END) {
             return None;
         }
         let comment = usize::from(u16_at(record, 20)?);
-        let end = Self {
+        Some(Self {
             at,
             // A comment that is cut is no reason to doubt the rest.
             end: at.saturating_add(END_BYTES + comment).min(content.len()),
@@ -159,8 +165,7 @@ impl End {
             entries: u64::from(u16_at(record, 10)?),
             directory_bytes: u64::from(u32_at(record, 12)?),
             directory_offset: u64::from(u32_at(record, 16)?),
-        };
-        Some(end.with_zip64(content).unwrap_or(end))
+        })
     }
 
     /// The zip64 record that the locator before this record points to, or that stands just before the locator.
