@@ -305,8 +305,8 @@ impl<'a> Walk<'a> {
         if self.packed.get().is_some() {
             return Ok(());
         }
-        let incomplete = self.objects.object_streams.len() >= MAX_OBJECT_STREAMS;
-        let mut packed = Packed { incomplete, ..Packed::default() };
+        let mut packed = Packed::default();
+        packed.incomplete |= self.objects.object_streams.len() >= MAX_OBJECT_STREAMS;
         for header in &self.objects.object_streams {
             sink.tick()?;
             let Some(body) = self.objects.body(*header).filter(|_| !self.is_used_up()) else {
