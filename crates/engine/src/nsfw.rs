@@ -3,10 +3,12 @@
 //! A picture is recognised by its content, decoded within its limits, reduced as nsfwjs does it and given to nsfwjs' network.
 //! Whatever cannot be judged says so: no fault ends as harmless.
 
+mod animation;
 mod decode;
 mod format;
 mod gif;
 mod network;
+mod pages;
 mod raster;
 #[cfg(test)]
 mod tests;
@@ -46,7 +48,7 @@ impl Classifier {
     /// [`LoadError::Model`] when the runtime does not take it.
     pub(crate) fn load() -> Result<Self, LoadError> {
         let mut hash = Sha256::new();
-        hash.update(b"judgement 1\0");
+        hash.update(b"judgement 2\0");
         hash.update(network::MODEL);
         Ok(Self { network: Network::load()?, fingerprint: hash.finalize().into() })
     }
@@ -59,7 +61,7 @@ impl Classifier {
     /// Judges one picture on the calling thread. Alpha is laid over white, an orientation is applied, as a browser shows it.
     ///
     /// `reserve` is asked before memory is taken, several times, each time for so many bytes more; together
-    /// `8 MiB + file + width × height × (bytes a pixel + what the decoder works with)`, for a damaged WebP or TIFF once more; all of it is free
+    /// `8 MiB + file + width × height × (bytes a pixel + what the decoder works with)`, for a damaged picture, and for each page or frame beyond the first, once more; all of it is free
     /// again when this returns. Refused, the picture is `TooLarge`; so it is when `time_left` runs out before the first judgement. A single
     /// decoding is not interrupted.
     pub(crate) fn judge(
@@ -117,7 +119,10 @@ fn shots(picture: &[u8], limits: &PictureLimits, deadline: Deadline, memory: &mu
     memory.reserve(FIXED)?;
     match format {
         Format::Gif => gif::shots(picture, limits, deadline, memory),
-        Format::Bmp | Format::Jpeg | Format::Png | Format::Tiff | Format::WebP | Format::Foreign => {
+        Format::Png | Format::WebP => animation::shots(picture, format, limits, deadline, memory),
+        Format::Tiff => pages::tiff(picture, limits, deadline, memory),
+        Format::Icon => pages::icon(picture, limits, deadline, memory),
+        Format::Bmp | Format::Jpeg | Format::Foreign => {
             let planes = decode::still(picture, format, limits, memory)?.reduce();
             Ok(vec![Shot { frame: 0, planes }])
         }

@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use filesafety_model::PictureFault;
-use image::codecs::{bmp::BmpDecoder, jpeg::JpegDecoder, png::PngDecoder, tiff::TiffDecoder, webp::WebPDecoder};
+use image::codecs::{bmp::BmpDecoder, ico::IcoDecoder, jpeg::JpegDecoder, png::PngDecoder, tiff::TiffDecoder, webp::WebPDecoder};
 use image::metadata::Orientation;
 use image::{ColorType, ImageDecoder, ImageError, ImageResult, Limits};
 
@@ -21,12 +21,18 @@ use super::{Memory, PictureLimits};
 pub(super) fn still(content: &[u8], format: Format, limits: &PictureLimits, memory: &mut Memory<'_>) -> Result<Raster, PictureFault> {
     // Decoders keep a copy of the file or read metadata that it claims.
     memory.reserve(content.len() as u64)?;
-    match attempt(content, format, limits, memory) {
+    match attempt(content, format, limits, memory, 0) {
         Ok(Attempt { raster, state: State::Whole }) => Ok(raster),
         Ok(Attempt { raster, state: State::Damaged }) => {
             let repaired = completed(content, format, &raster, memory)?;
-            let again = repaired.and_then(|content| attempt(&content, format, limits, memory).ok());
-            again.map_or(raster, |attempt| attempt.raster).keep_decoded_rows().ok_or(PictureFault::Broken)
+            let again = repaired.and_then(|content| attempt(&content, format, limits, memory, 0).ok());
+            let raster = again.map_or(raster, |attempt| attempt.raster);
+            match single_colour(&raster) {
+                None => raster.keep_decoded_rows().ok_or(PictureFault::Broken),
+                Some(colour) if is_made_up(&colour, format) => Err(PictureFault::Broken),
+                Some(colour) if colour.iter().any(|byte| *byte != 0) => Ok(raster),
+                Some(_) => black_rows(content, format, limits, memory),
+            }
         }
         Err(fault) => Err(fault),
     }
@@ -55,7 +61,35 @@ enum State {
     Damaged,
 }
 
-fn attempt(content: &[u8], format: Format, limits: &PictureLimits, memory: &mut Memory<'_>) -> Result<Attempt, PictureFault> {
+/// The one pixel that a picture consists of.
+fn single_colour(raster: &Raster) -> Option<Vec<u8>> {
+    let size = usize::from(raster.color.bytes_per_pixel());
+    let colour = raster.pixels.get(..size)?;
+    raster.pixels.chunks_exact(size).all(|pixel| pixel == colour).then(|| colour.to_vec())
+}
+
+/// Whether this is what comes out of a decoder when there are no data: it writes every row all the same.
+fn is_made_up(colour: &[u8], format: Format) -> bool {
+    match format {
+        Format::Jpeg => colour.iter().all(|byte| (127..=129).contains(byte)),
+        Format::Tiff | Format::WebP => colour.iter().all(|byte| *byte == 0),
+        Format::Bmp | Format::Gif | Format::Icon | Format::Png | Format::Foreign => false,
+    }
+}
+
+/// The rows of a damaged black picture that come out black over white as well.
+fn black_rows(content: &[u8], format: Format, limits: &PictureLimits, memory: &mut Memory<'_>) -> Result<Raster, PictureFault> {
+    let mut raster = attempt(content, format, limits, memory, 0xFF)?.raster;
+    let row_bytes = raster.width as usize * usize::from(raster.color.bytes_per_pixel());
+    let rows = raster.pixels.chunks_exact(row_bytes).filter(|row| row.iter().all(|byte| *byte == 0)).count();
+    raster.height = u32::try_from(rows).ok().filter(|rows| *rows > 0).ok_or(PictureFault::Broken)?;
+    raster.pixels.truncate(rows * row_bytes);
+    raster.pixels.fill(0);
+    Ok(raster)
+}
+
+/// `fill` is what the rows have before they are decoded.
+fn attempt(content: &[u8], format: Format, limits: &PictureLimits, memory: &mut Memory<'_>, fill: u8) -> Result<Attempt, PictureFault> {
     let mut decoder = open(content, format, limits).map_err(|error| fault(&error))?;
     let (width, height) = decoder.dimensions();
     let pixels = check_size(width, height, limits)?;
@@ -72,7 +106,7 @@ fn attempt(content: &[u8], format: Format, limits: &PictureLimits, memory: &mut 
 
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let bytes = usize::try_from(decoder.total_bytes()).map_err(|_| PictureFault::TooLarge)?;
-    let mut raster = Raster { width, height, color, orientation, pixels: vec![0; bytes] };
+    let mut raster = Raster { width, height, color, orientation, pixels: vec![fill; bytes] };
     let state = match decoder.read_image_boxed(&mut raster.pixels) {
         Ok(()) if format == Format::Jpeg && !ends_as_jpeg(content) => State::Damaged,
         Ok(()) => State::Whole,
@@ -97,7 +131,7 @@ fn working_bytes_per_pixel(format: Format) -> u64 {
         Format::Jpeg => 8,
         Format::WebP => 8,
         Format::Tiff => 16,
-        Format::Png | Format::Bmp => 1,
+        Format::Png | Format::Bmp | Format::Icon => 1,
         Format::Gif | Format::Foreign => 0,
     }
 }
@@ -111,6 +145,7 @@ fn open<'a>(content: &'a [u8], format: Format, limits: &PictureLimits) -> ImageR
         Format::Png => Box::new(PngDecoder::with_limits(reader, bounds)?),
         Format::WebP => Box::new(WebPDecoder::new(reader)?),
         Format::Bmp => Box::new(BmpDecoder::new(reader)?),
+        Format::Icon => Box::new(IcoDecoder::new(reader)?),
         Format::Tiff => Box::new(TiffDecoder::new(reader)?),
         Format::Gif | Format::Foreign => {
             let hint = image::error::ImageFormatHint::Unknown;
@@ -119,7 +154,7 @@ fn open<'a>(content: &'a [u8], format: Format, limits: &PictureLimits) -> ImageR
     })
 }
 
-fn fault(error: &ImageError) -> PictureFault {
+pub(super) fn fault(error: &ImageError) -> PictureFault {
     match error {
         ImageError::Unsupported(_) => PictureFault::Unsupported,
         ImageError::Limits(_) => PictureFault::TooLarge,
@@ -133,11 +168,23 @@ fn is_known(color: ColorType) -> bool {
     matches!(color, L8 | La8 | Rgb8 | Rgba8 | L16 | La16 | Rgb16 | Rgba16 | Rgb32F | Rgba32F)
 }
 
-/// Whether a JPEG has its end marker near its end: cameras append things behind it.
+/// Whether a JPEG has its end marker, wherever it stands: cameras append whole films behind it. Segments are stepped over, since a
+/// thumbnail inside of one has such a marker too.
 fn ends_as_jpeg(content: &[u8]) -> bool {
-    const NEAR: usize = 64 * 1024;
-    let tail = content.get(content.len().saturating_sub(NEAR)..).unwrap_or(content);
-    memchr::memmem::rfind(tail, b"\xFF\xD9").is_some()
+    let mut rest = content;
+    while let Some(at) = memchr::memchr(0xFF, rest) {
+        rest = rest.get(at..).unwrap_or_default();
+        let step = match rest {
+            [_, 0xD9, ..] => return true,
+            [_, 0xFF, ..] => 1,
+            // A stuffed byte, or a marker that stands alone.
+            [_, 0x00 | 0x01 | 0xD0..=0xD8, ..] => 2,
+            [_, _, high, low, ..] => 2 + usize::from(u16::from_be_bytes([*high, *low])),
+            _ => return false,
+        };
+        rest = rest.get(step..).unwrap_or_default();
+    }
+    false
 }
 
 /// The PNG decoder turns 16-bit samples into native order at the end of its work, which it did not reach.
@@ -155,7 +202,7 @@ fn completed(content: &[u8], format: Format, raster: &Raster, memory: &mut Memor
     let claimed = match format {
         Format::WebP => content.get(4..).and_then(|rest| rest.first_chunk()).map_or(0, |size| u32::from_le_bytes(*size) as usize),
         Format::Tiff => content.len(),
-        Format::Jpeg | Format::Png | Format::Bmp | Format::Gif | Format::Foreign => return Ok(None),
+        Format::Jpeg | Format::Png | Format::Bmp | Format::Gif | Format::Icon | Format::Foreign => return Ok(None),
     };
     // No code needs more than the pixels themselves, so a greater claim is a lie.
     let missing = claimed.saturating_sub(content.len()).max(1).min(raster.pixels.len());

@@ -13,9 +13,9 @@ use super::raster::Raster;
 use super::{Deadline, Memory, PictureLimits};
 
 /// Frames beyond these are not decoded: an animation has the same things in it for many frames, and time is bounded.
-const DECODED: usize = 100;
+pub(super) const DECODED: usize = 100;
 /// As many frames, evenly spread over those decoded, are judged.
-const JUDGED: usize = 5;
+pub(super) const JUDGED: usize = 5;
 
 /// A frame to be judged; the first has the index 0.
 pub(super) struct Shot {
@@ -73,7 +73,7 @@ fn count_frames(content: &[u8]) -> usize {
 }
 
 /// The indices to be judged of `count` frames: the first, the last, and some between.
-fn spread(count: usize) -> Vec<usize> {
+pub(super) fn spread(count: usize) -> Vec<usize> {
     let Some(last) = count.checked_sub(1) else { return Vec::new() };
     let mut indices: Vec<usize> = (0..JUDGED).map(|step| step * last / (JUDGED - 1)).collect();
     indices.dedup();

@@ -19,7 +19,7 @@ pub(super) struct Raster {
 
 impl Raster {
     /// Cuts off the rows at either end that were never decoded; `None` when that leaves nothing. Where decoding stopped, the rest of the
-    /// rows is of one colour, the one it was filled with; a picture of one single colour cannot be told from one without content.
+    /// rows is of one colour, the one it was filled with; of a picture of one single colour that cannot be told here.
     pub(super) fn keep_decoded_rows(mut self) -> Option<Self> {
         let row_bytes = self.row_bytes();
         let pixel_bytes = usize::from(self.color.bytes_per_pixel());
@@ -29,7 +29,12 @@ impl Raster {
 
         let top = if plain(first) { rows.clone().take_while(|row| *row == first).count() } else { 0 };
         let bottom = if plain(last) { rows.by_ref().rev().take_while(|row| *row == last).count() } else { 0 };
-        let kept = (self.height as usize).saturating_sub(top).checked_sub(bottom).filter(|kept| *kept > 0)?;
+        let height = self.height as usize;
+        if top < height && top + bottom == height {
+            // Two colours: one of them was decoded.
+            return Some(self);
+        }
+        let kept = height.saturating_sub(top).checked_sub(bottom).filter(|kept| *kept > 0)?;
         self.pixels.truncate((top + kept) * row_bytes);
         self.pixels.drain(..top * row_bytes);
         self.height = u32::try_from(kept).ok()?;

@@ -80,6 +80,7 @@ fn frames(picture: &[u8]) -> Result<usize, PictureFault> {
     match recognise(picture) {
         None | Some(Format::Foreign) => Err(PictureFault::Unsupported),
         Some(Format::Gif) => super::gif::shots(picture, &limits, super::Deadline(None), &mut memory).map(|shots| shots.len()),
+        Some(Format::Icon) => super::pages::icon(picture, &limits, super::Deadline(None), &mut memory).map(|shots| shots.len()),
         Some(format) => still(picture, format, &limits, &mut memory).map(|_| 1),
     }
 }
@@ -340,6 +341,216 @@ fn reduction_is_bilinear_with_corners_aligned() {
     let exact = RgbImage::from_fn(224, 224, |x, y| Rgb([x as u8, y as u8, (x ^ y) as u8]));
     let planes = raster(&encode(&DynamicImage::ImageRgb8(exact), ImageFormat::Png)).unwrap().reduce();
     assert!((0..224).all(|at| planes[[0, 0, 223 - at, at]] == at as f32 / 255.0 && planes[[0, 1, at, 3]] == at as f32 / 255.0));
+}
+
+/// An icon of these pictures, each a bitmap or a PNG.
+fn icon(pictures: &[(u8, &[u8])]) -> Vec<u8> {
+    let mut icon = vec![0, 0, 1, 0, pictures.len() as u8, 0];
+    let mut start = 6 + 16 * pictures.len();
+    for (side, picture) in pictures {
+        icon.extend([*side, *side, 0, 0, 1, 0, 32, 0]);
+        icon.extend((picture.len() as u32).to_le_bytes());
+        icon.extend((start as u32).to_le_bytes());
+        start += picture.len();
+    }
+    icon.extend(pictures.iter().flat_map(|(_, picture)| picture.iter()));
+    icon
+}
+
+#[test]
+fn icons_are_judged() {
+    let shown = open(SCENE).resize_exact(64, 64, image::imageops::FilterType::Nearest).to_rgb8();
+    // Palette and plain RGB are common in favicons.
+    let shown = encode(&DynamicImage::ImageRgb8(shown), ImageFormat::Png);
+    assert!(view_names(judge(&icon(&[(64, &shown)]))).is_empty());
+    let PictureOutcome::Judged { scores, views } = judge(&icon(&[(64, &shown), (0, PORN)])) else { panic!("unjudged") };
+    assert_eq!(views.iter().map(|view| view.name.as_str()).collect::<Vec<_>>(), ["frame 2", "frame 1"]);
+    assert!(scores.porn > 0.9);
+
+    // A bitmap without its file header, the height doubled for the mask; the directory may say another size.
+    let file = encode(&DynamicImage::ImageRgb8(RgbImage::from_fn(32, 32, |x, y| Rgb([x as u8 * 8, y as u8 * 8, 0]))), ImageFormat::Bmp);
+    let mut bitmap = file[14..].to_vec();
+    bitmap[8..12].copy_from_slice(&64u32.to_le_bytes());
+    bitmap.extend([0; 4 * 32]);
+    for side in [32, 48] {
+        assert!(view_names(judge(&icon(&[(side, &bitmap)]))).is_empty());
+    }
+    assert_eq!(fault(&icon(&[(32, &bitmap[..40])])), Some(PictureFault::Broken));
+    assert!(fault(&icon(&[(32, &[7; 60])])).is_some());
+}
+
+fn chunk(kind: &[u8], data: &[u8]) -> Vec<u8> {
+    let named = [kind, data].concat();
+    [&(data.len() as u32).to_be_bytes(), named.as_slice(), &crc32fast::hash(&named).to_be_bytes()].concat()
+}
+
+/// The chunks of a PNG by this name, put together.
+fn png_data(png: &[u8]) -> Vec<u8> {
+    let (mut rest, mut data) = (&png[8..], Vec::new());
+    while let Some(length) = rest.first_chunk().map(|length| u32::from_be_bytes(*length) as usize) {
+        if &rest[4..8] == b"IDAT" {
+            data.extend_from_slice(&rest[8..8 + length]);
+        }
+        rest = &rest[12 + length..];
+    }
+    data
+}
+
+/// An animated PNG of pictures of one size; the first is the still picture, and a frame too if `counts`.
+fn animated_png(images: &[DynamicImage], counts: bool) -> Vec<u8> {
+    let first = encode(&images[0], ImageFormat::Png);
+    let mut png = first[..33].to_vec();
+    let frames = images.len() - usize::from(!counts);
+    png.extend(chunk(b"acTL", &[(frames as u32).to_be_bytes(), [0; 4]].concat()));
+    let mut sequence = 0u32;
+    for (index, image) in images.iter().enumerate() {
+        if index > 0 || counts {
+            let mut control = sequence.to_be_bytes().to_vec();
+            control.extend([image.width().to_be_bytes(), image.height().to_be_bytes(), [0; 4], [0; 4], [0, 1, 0, 10]].concat());
+            control.extend([0, 0]);
+            png.extend(chunk(b"fcTL", &control));
+            sequence += 1;
+        }
+        let data = png_data(&encode(image, ImageFormat::Png));
+        if index == 0 {
+            png.extend(chunk(b"IDAT", &data));
+        } else {
+            png.extend(chunk(b"fdAT", &[&sequence.to_be_bytes(), data.as_slice()].concat()));
+            sequence += 1;
+        }
+    }
+    png.extend(chunk(b"IEND", &[]));
+    png
+}
+
+fn riff_chunk(kind: &[u8], data: &[u8]) -> Vec<u8> {
+    let padding = vec![0; data.len() % 2];
+    [kind, &(data.len() as u32).to_le_bytes(), data, &padding].concat()
+}
+
+fn animated_webp(images: &[DynamicImage]) -> Vec<u8> {
+    let side = |pixels: u32| (pixels - 1).to_le_bytes()[..3].to_vec();
+    let (width, height) = (images[0].width(), images[0].height());
+    let mut body = b"WEBP".to_vec();
+    body.extend(riff_chunk(b"VP8X", &[vec![0x12, 0, 0, 0], side(width), side(height)].concat()));
+    body.extend(riff_chunk(b"ANIM", &[0; 6]));
+    for image in images {
+        let still = encode(&DynamicImage::ImageRgba8(image.to_rgba8()), ImageFormat::WebP);
+        let frame = [vec![0; 6], side(width), side(height), vec![100, 0, 0, 2], still[12..].to_vec()].concat();
+        body.extend(riff_chunk(b"ANMF", &frame));
+    }
+    riff_chunk(b"RIFF", &body)
+}
+
+#[test]
+fn frames_of_animated_png_and_webp_are_judged() {
+    let hidden = open(PORN).resize_exact(64, 64, image::imageops::FilterType::Triangle);
+    let shown = open(SCENE).resize_exact(64, 64, image::imageops::FilterType::Nearest);
+    let [hidden, shown] = [hidden, shown].map(|image| DynamicImage::ImageRgb8(image.to_rgb8()));
+    let alone = scores(&encode(&hidden, ImageFormat::Png)).worst();
+    let images = [shown.clone(), shown.clone(), hidden.clone(), shown.clone()];
+    for content in [animated_png(&images, true), animated_webp(&images)] {
+        let PictureOutcome::Judged { scores, views } = judge(&content) else { panic!("unjudged") };
+        assert_eq!(views.iter().map(|view| view.name.as_str()).collect::<Vec<_>>(), ["frame 1", "frame 2", "frame 3", "frame 4"]);
+        assert_eq!(scores, views[2].scores);
+        assert!((scores.worst() - alone).abs() < 0.01);
+        // Its end is missing: judged on what decodes.
+        assert!(matches!(judge(&content[..content.len() - 40]), PictureOutcome::Judged { .. }));
+    }
+    // The only frame is not the picture that stands for it.
+    let PictureOutcome::Judged { scores, views } = judge(&animated_png(&[shown.clone(), hidden], false)) else { panic!("unjudged") };
+    assert!(views.len() == 2 && scores == views[1].scores);
+    let many = vec![shown; 120];
+    let limits = PictureLimits { pixels: 64 * 64 * 20, ..LIMITS };
+    for content in [animated_png(&many, true), animated_webp(&many)] {
+        let outcome = classifier().judge(&content, &limits, LONG, &mut |_| true);
+        assert_eq!(view_names(outcome), ["frame 1", "frame 5", "frame 10", "frame 15", "frame 20"]);
+    }
+}
+
+#[test]
+fn frames_of_a_kind_that_is_not_decoded_are_unsupported() {
+    let deep = DynamicImage::ImageRgb16(open(SCENE).to_rgb16());
+    assert_eq!(fault(&animated_png(&[deep.clone(), deep], true)), Some(PictureFault::Unsupported));
+}
+
+/// A TIFF of two pages: the second one's offsets are moved behind the first.
+fn two_pages(first: &[u8], second: &[u8]) -> Vec<u8> {
+    let number = |content: &[u8], at: usize| u32::from_le_bytes(content[at..at + 4].try_into().unwrap()) as usize;
+    let size = |kind: u16| [0, 1, 1, 2, 4, 8].get(kind as usize).copied().unwrap_or(8);
+    let end_of = |content: &[u8]| {
+        let directory = number(content, 4);
+        directory + 2 + 12 * usize::from(u16::from_le_bytes([content[directory], content[directory + 1]]))
+    };
+    let shift = first.len() + first.len() % 2;
+    let mut moved = second.to_vec();
+    let (start, end) = (number(second, 4) + 2, end_of(second));
+    for entry in moved[start..end].chunks_exact_mut(12) {
+        let (tag, kind) = (u16::from_le_bytes([entry[0], entry[1]]), u16::from_le_bytes([entry[2], entry[3]]));
+        let bytes = size(kind) * number(entry, 4);
+        // Values that do not fit stand elsewhere; strips do in any case.
+        if bytes > 4 || tag == 273 {
+            let place = number(entry, 8) + shift;
+            entry[8..12].copy_from_slice(&(place as u32).to_le_bytes());
+        }
+    }
+    let mut file = first.to_vec();
+    file.resize(shift, 0);
+    file.extend(moved);
+    let (next, page) = (end_of(first), number(second, 4) + shift);
+    file[next..next + 4].copy_from_slice(&(page as u32).to_le_bytes());
+    file
+}
+
+#[test]
+fn later_pages_of_a_tiff_are_judged() {
+    let one_strip = |image: DynamicImage| {
+        let small = image.resize_exact(60, 60, image::imageops::FilterType::Triangle).to_rgb8();
+        encode(&DynamicImage::ImageRgb8(small), ImageFormat::Tiff)
+    };
+    let (shown, hidden) = (one_strip(open(SCENE)), one_strip(open(PORN)));
+    let alone = scores(&hidden);
+    let PictureOutcome::Judged { scores, views } = judge(&two_pages(&shown, &hidden)) else { panic!("unjudged") };
+    assert_eq!(views.len(), 2);
+    assert_close(scores, alone, 1e-5);
+    assert_eq!(fault(&two_pages(&shown, fixture!("small_palette.tif"))), Some(PictureFault::Unsupported));
+    // A chain that bites its tail.
+    let mut endless = two_pages(&shown, &hidden);
+    let directory = |content: &[u8]| u32::from_le_bytes(content[4..8].try_into().unwrap()) as usize;
+    let (first, second) = (directory(&shown), directory(&hidden) + shown.len() + shown.len() % 2);
+    let next = second + 2 + 12 * usize::from(endless[second]);
+    endless[next..next + 4].copy_from_slice(&(first as u32).to_le_bytes());
+    assert_eq!(view_names(judge(&endless)), ["frame 1", "frame 2"]);
+}
+
+#[test]
+fn a_film_behind_a_jpeg_does_not_damage_it() {
+    let jpeg = fixture!("scene_baseline.jpg");
+    let followed = [jpeg, &[0x5A; 200_000]].concat();
+    assert_eq!(scores(&followed), scores(jpeg));
+    // White all over and followed by much is white, not broken.
+    let white = encode(&DynamicImage::ImageRgb8(RgbImage::from_pixel(40, 40, Rgb([255; 3]))), ImageFormat::Jpeg);
+    assert!(raster(&[white.as_slice(), &[0; 200_000]].concat()).is_ok());
+    // A marker inside of a segment is none.
+    let cut = &jpeg[..jpeg.len() / 2];
+    let thumbnail = [&cut[..2], b"\xFF\xE1\0\x06\xFF\xD9\0\0", &cut[2..]].concat();
+    assert!(raster(&thumbnail).unwrap().height < raster(jpeg).unwrap().height);
+}
+
+#[test]
+fn a_damaged_picture_of_one_colour_is_judged_where_rows_decode() {
+    for colour in [[0; 3], [255; 3], [200, 30, 90]] {
+        let image = DynamicImage::ImageRgb8(RgbImage::from_pixel(600, 600, Rgb(colour)));
+        for format in [ImageFormat::Png, ImageFormat::Bmp] {
+            let content = encode(&image, format);
+            let cut = raster(&content[..content.len() * 2 / 3]).unwrap_or_else(|fault| panic!("{format:?} {colour:?} {fault:?}"));
+            assert!(cut.height > 0);
+        }
+        let mut content = encode(&image, ImageFormat::Png);
+        let data = memchr::memmem::find(&content, b"IDAT").unwrap();
+        content.truncate(data + 6);
+        assert_eq!(raster(&content).err(), Some(PictureFault::Broken), "nothing decodes");
+    }
 }
 
 /// Frames of one palette colour each, each a patch of the screen.

@@ -7,8 +7,8 @@ use std::rc::Rc;
 /// A filter's input or output.
 pub(super) type Bytes<'a> = Box<dyn BufRead + 'a>;
 
-/// Bytes that a decoder may give between two filters of a chain. Those never reach the budget of the scan, so all streams of a
-/// document share this bound of their own.
+/// Bytes that decoders may give between two filters of a chain, and of object streams that are looked into. Those never reach the budget
+/// of the scan, so all streams of a document share this bound of their own.
 #[derive(Clone, Debug)]
 pub(super) struct Meter(Rc<Cell<u64>>);
 
@@ -41,7 +41,7 @@ impl Meter {
         self.0.get() == 0
     }
 
-    fn charge(&self, bytes: usize) {
+    pub(super) fn charge(&self, bytes: usize) {
         self.0.set(self.0.get().saturating_sub(bytes as u64));
     }
 }

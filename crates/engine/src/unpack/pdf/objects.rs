@@ -12,7 +12,7 @@ use super::lexer::{Dictionary, Value, is_regular, is_white, parse, skip_blank};
 const MAX_INDEXED: usize = 1_000_000;
 const MAX_TRAILERS: usize = 64;
 const MAX_FILE_NAMES: usize = 4096;
-const MAX_OBJECT_STREAMS: usize = 65_536;
+pub(super) const MAX_OBJECT_STREAMS: usize = 65_536;
 /// White space or digits that a search backwards goes through.
 const MAX_BACKWARDS: usize = 32;
 /// A reference may lead to another one.
@@ -39,10 +39,10 @@ pub(super) struct Body {
     pub(super) data: Option<usize>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) struct Trailer {
     pub(super) encrypt: Option<Value>,
-    /// The first file identifier.
+    /// The first file identifier; empty where nothing is encrypted, since it is for the key alone.
     pub(super) id: Vec<u8>,
 }
 
@@ -52,6 +52,7 @@ pub(super) struct Objects<'a> {
     index: Vec<(u32, usize)>,
     /// Bytes that may still be read as values: a file that makes every read a long one ends here instead of taking its square in time.
     fuel: Cell<u64>,
+    /// Those that differ: each save adds one, nearly always the same again.
     pub(super) trailers: Vec<Trailer>,
     /// Names of embedded files by the number of their stream.
     pub(super) file_names: HashMap<u32, String>,
@@ -169,16 +170,25 @@ impl<'a> Objects<'a> {
     }
 
     fn learn_trailer(&mut self, dictionary: &Dictionary) {
+        let encrypt = dictionary.get("Encrypt").filter(|value| **value != Value::Null).cloned();
+        let id = if encrypt.is_some() { self.file_id(dictionary) } else { Vec::new() };
+        let trailer = Trailer { encrypt, id };
+        if self.trailers.contains(&trailer) {
+            return;
+        }
         if self.trailers.len() >= MAX_TRAILERS {
             self.overflow = true;
             return;
         }
-        let id = match self.lookup(dictionary, "ID") {
+        self.trailers.push(trailer);
+    }
+
+    fn file_id(&self, trailer: &Dictionary) -> Vec<u8> {
+        let id = match self.lookup(trailer, "ID") {
             Some(Value::Array(ids)) => ids.first().map(|id| self.resolve(id)),
             _ => None,
         };
-        let id = id.as_ref().and_then(Value::as_text).unwrap_or_default().to_vec();
-        self.trailers.push(Trailer { encrypt: dictionary.get("Encrypt").filter(|value| **value != Value::Null).cloned(), id });
+        id.as_ref().and_then(Value::as_text).unwrap_or_default().to_vec()
     }
 
     fn find_trailers(&mut self) {

@@ -21,15 +21,17 @@ pub(super) struct Packed {
 }
 
 impl Packed {
-    /// Takes in one object stream, decoded: `count` pairs of number and offset, then the objects from `first` on.
-    pub(super) fn add(&mut self, decoded: &mut dyn Read, count: i64, first: i64) {
+    /// Takes in one object stream, decoded: `count` pairs of number and offset, then the objects from `first` on. Gives the bytes that were
+    /// read, kept or not.
+    pub(super) fn add(&mut self, decoded: &mut dyn Read, count: i64, first: i64) -> usize {
         let mut buffer = Vec::new();
         let outcome = decoded.take(MAX_ONE + 1).read_to_end(&mut buffer);
         let too_much = buffer.len() as u64 > MAX_ONE || self.bytes.saturating_add(buffer.len()) > MAX_BYTES;
         self.incomplete |= outcome.is_err() || too_much;
-        let Ok(first) = usize::try_from(first) else { return };
+        let read = buffer.len();
+        let Ok(first) = usize::try_from(first) else { return read };
         if too_much {
-            return;
+            return read;
         }
         let place = self.buffers.len();
         let mut numbers = buffer
@@ -47,8 +49,9 @@ impl Packed {
                 self.places.insert(number, (place, at));
             }
         }
-        self.bytes += buffer.len();
+        self.bytes += read;
         self.buffers.push(buffer);
+        read
     }
 
     /// The object and how many bytes were read for it.

@@ -13,7 +13,7 @@ use super::blocks::Meter;
 use super::crypt::{Decryption, StreamKey};
 use super::filters::{Chain, End};
 use super::lexer::{Dictionary, Value, is_white};
-use super::objects::{Body, Header, Objects};
+use super::objects::{Body, Header, MAX_OBJECT_STREAMS, Objects};
 use super::packed::Packed;
 
 /// Readings of one stream's filters or length, where objects that it refers to were revised.
@@ -104,7 +104,7 @@ impl<'a> Walk<'a> {
         Self { content, objects, protection, meter, ends, packed: OnceCell::new(), packed_names: OnceCell::new() }
     }
 
-    /// Whether the filters between them gave more than they may.
+    /// Whether the filters between them, or the object streams that were looked into, gave more than they may.
     pub(super) fn is_used_up(&self) -> bool {
         self.meter.is_used_up()
     }
@@ -121,6 +121,9 @@ impl<'a> Walk<'a> {
         sink.tick()?;
         let kind = dictionary.get("Type").map(|kind| self.objects.resolve(kind));
         let kind = kind.as_ref().and_then(Value::as_name).map(<[u8]>::to_vec);
+        if kind.as_deref() == Some(b"EmbeddedFile") || refers(dictionary) {
+            self.unpack_object_streams(sink)?;
+        }
         let name = self.name(header, kind.as_deref());
         let stream = Stream { name, dictionary, kind, id: header.id };
         self.stream(&stream, &body, data, sink)?;
@@ -215,8 +218,8 @@ impl<'a> Walk<'a> {
     /// Follows a reference, into object streams as well. `None` where that cannot be told, `Null` for what the document does not have.
     fn resolve(&self, value: &Value, revision: usize, revisions: &RefCell<usize>) -> Option<Value> {
         let Value::Reference(number) = value else { return Some(value.clone()) };
-        let packed = self.packed();
-        let inside = packed.get(*number);
+        let packed = self.packed.get();
+        let inside = packed.and_then(|packed| packed.get(*number));
         if let Some((_, read)) = &inside {
             self.objects.charge(*read);
         }
@@ -226,7 +229,7 @@ impl<'a> Walk<'a> {
             Some((value, _)) if revision >= outside => Some(value),
             _ => match self.objects.follow(value, revision) {
                 Some(value) => Some(value),
-                None if packed.incomplete || self.objects.overflow || outside > 0 => None,
+                None if packed.is_some_and(|packed| packed.incomplete) || self.objects.overflow || outside > 0 => None,
                 None => Some(Value::Null),
             },
         }
@@ -282,8 +285,8 @@ impl<'a> Walk<'a> {
 
     fn packed_names(&self) -> &HashMap<u32, String> {
         self.packed_names.get_or_init(|| {
-            let packed = self.packed();
             let mut names = HashMap::new();
+            let Some(packed) = self.packed.get() else { return names };
             for number in packed.numbers() {
                 if self.objects.is_exhausted() {
                     break;
@@ -297,17 +300,24 @@ impl<'a> Walk<'a> {
         })
     }
 
-    /// The objects in object streams, decoded when first asked for.
-    fn packed(&self) -> &Packed {
-        self.packed.get_or_init(|| {
-            let mut packed = Packed::default();
-            for header in &self.objects.object_streams {
-                let Some(body) = self.objects.body(*header) else { break };
-                let Some((data, dictionary)) = body.data.zip(body.value.as_dictionary()) else { continue };
-                self.unpack_objects(*header, dictionary, data, &mut packed);
-            }
-            packed
-        })
+    /// Decodes the object streams, when an object may be in them for the first time.
+    fn unpack_object_streams(&self, sink: &mut dyn Sink) -> Result<(), Stop> {
+        if self.packed.get().is_some() {
+            return Ok(());
+        }
+        let mut packed = Packed::default();
+        packed.incomplete |= self.objects.object_streams.len() >= MAX_OBJECT_STREAMS;
+        for header in &self.objects.object_streams {
+            sink.tick()?;
+            let Some(body) = self.objects.body(*header).filter(|_| !self.is_used_up()) else {
+                packed.incomplete = true;
+                break;
+            };
+            let Some((data, dictionary)) = body.data.zip(body.value.as_dictionary()) else { continue };
+            self.unpack_objects(*header, dictionary, data, &mut packed);
+        }
+        self.packed.get_or_init(|| packed);
+        Ok(())
     }
 
     fn unpack_objects(&self, header: Header, dictionary: &Dictionary, data: usize, packed: &mut Packed) {
@@ -324,7 +334,8 @@ impl<'a> Walk<'a> {
                 decryption.stream_key(number, generation, Some(b"ObjStm"), chain.crypt_filter.as_deref())
             }
         };
-        packed.add(&mut chain.reader(data, key.as_ref(), &self.meter), number("N"), number("First"));
+        let read = packed.add(&mut chain.reader(data, key.as_ref(), &self.meter), number("N"), number("First"));
+        self.meter.charge(read);
     }
 }
 
@@ -341,6 +352,19 @@ impl StreamEnds<'_> {
         self.known.set((start, found));
         found
     }
+}
+
+/// Whether the way to decode a stream is told by other objects.
+fn refers(dictionary: &Dictionary) -> bool {
+    fn leads_on(value: &Value) -> bool {
+        match value {
+            Value::Reference(_) => true,
+            Value::Array(values) => values.iter().any(leads_on),
+            Value::Dictionary(dictionary) => dictionary.values().any(leads_on),
+            Value::Null | Value::Bool(_) | Value::Integer(_) | Value::Real | Value::Text(_) | Value::Name(_) => false,
+        }
+    }
+    ["Filter", "F", "DecodeParms", "DP"].iter().any(|key| dictionary.all(key).any(leads_on))
 }
 
 /// Where `endstream` or `endobj` stands, if only white space is before it.

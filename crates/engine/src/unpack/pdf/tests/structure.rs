@@ -201,6 +201,34 @@ fn filters_that_blow_up_between_each_other_end_at_a_limit() {
     assert!(recorded.children.len() < 5);
 }
 
+#[test]
+fn object_streams_that_blow_up_end_at_a_limit() {
+    let bomb = stream("/Type /ObjStm /N 0 /First 0 /Filter /Fl", &deflated(&vec![b' '; 5 << 20]));
+    let mut bodies = vec![catalog(), stream("/Filter 99 0 R", WORDS)];
+    bodies.extend(vec![bomb; 40]);
+    let file = document(&bodies);
+    let mut recorded = Recorded::default();
+    open_within(&file, 32 << 20, &mut recorded).expect("no budget to use up");
+    assert!(recorded.tells(Reason::Limit, "Bytes"), "{:?}", recorded.unexamined);
+    assert!(recorded.ticks < 20, "{} ticks", recorded.ticks);
+
+    let mut recorded = Recorded { budget: Some(4), ..Recorded::default() };
+    assert!(open(&file, &mut recorded).is_err());
+    assert!(recorded.children.is_empty());
+}
+
+#[test]
+fn a_document_saved_many_times_is_complete() {
+    let mut file = small();
+    for save in 0..500 {
+        file.extend(
+            format!("trailer\n<< /Size 6 /Root 1 0 R /Prev {save} /ID [<{save:08}> <{save:08}>] >>\nstartxref\n0\n%%EOF\n").into_bytes(),
+        );
+    }
+    let recorded = record(&file);
+    assert!(recorded.is_complete(), "{:?}", recorded.unexamined);
+}
+
 fn mutated() -> impl Strategy<Value = Vec<u8>> {
     let change = (any::<prop::sample::Index>(), any::<u8>());
     (Just(small()), prop::collection::vec(change, 1..20)).prop_map(|(mut file, changes)| {
