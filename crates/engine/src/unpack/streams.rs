@@ -50,7 +50,7 @@ pub(crate) fn open(codec: &Codec, content: &[u8], name: Option<&str>, sink: &mut
     if walked.streams == 0 {
         sink.unexamined(Reason::Broken, codec.detail);
     }
-    super::zip::open_across(content, &[walked.end..content.len()], sink)?;
+    super::zip::open_across(content, std::slice::from_ref(&(walked.end..content.len())), sink)?;
     if walked.end == 0 {
         // What follows would be the same bytes again.
         return Ok(());
