@@ -140,6 +140,11 @@ mod tests {
     fn a_text_about_a_format_is_a_text() {
         assert_eq!(identify(b"a PDF starts with %PDF-1.7, then objects"), FileType::Leaf);
         assert_eq!(identify(b"\x1f\x9d\xffabc"), FileType::Leaf);
+        assert_eq!(identify(b"From: me\nTo: you\nSubject: lunch\n\nAt noon?"), FileType::Leaf);
+        assert_eq!(
+            identify(b"From 0123abcd Mon Sep 17 00:00:00 2001\nFrom: A <a@b>\nDate: x\nSubject: [PATCH] y\n\n---\n"),
+            FileType::Leaf
+        );
         assert_eq!(identify(b"From here: a story\nof two lines"), FileType::Leaf);
         assert_eq!(identify(b"Date: today\nContent-Type: prose\n\n"), FileType::Leaf);
         assert_eq!(identify(b"From: someone\nonly one line is a header"), FileType::Leaf);
@@ -161,6 +166,8 @@ mod tests {
             (b"Received: from a by b\r\nSubject: hello\r\n\r\nbody", "Mail"),
             (b"MIME-Version: 1.0\nContent-Type: multipart/mixed\n\n", "Mail"),
             (b"X-Spam: no\n folded\nMessage-ID: <a@b>\nTo: c\n\n", "Mail"),
+            (b"From: me\nSubject: a file\n\nbegin 644 a.com\nM", "Mail"),
+            (b"From: me\nContent-Type: multipart/mixed\n\n", "Mail"),
             (b"an odd line\nX_Spam.flag!: no\nMessage-ID: <a@b>\nTo: c\n\n", "Mail"),
             (b"\x50\x2a\x4d\x18\x01\0\0\0x\x04\x22\x4d\x18 and more", "Lz4"),
             (b"\x1f\x9d\x90abc", "Compress"),

@@ -381,6 +381,12 @@ fn a_closed_archive_behind_something_counts_with_a_whole_header() {
     let archive = [b"7z\xbc\xaf\x27\x1c\0\x04".to_vec(), crc32fast::hash(&header).to_le_bytes().to_vec(), header, next].concat();
     assert!(searched(&[b"MZ".to_vec(), archive.clone()].concat()).says(Reason::Unsupported, "SevenZip"));
     assert!(searched(&[b"MZ".to_vec(), archive[..35].to_vec()].concat()).is_complete());
+    // A header's size may take more bytes than it needs.
+    for size in [&[5][..], &[0x85, 0], &[0x85, 0x80, 0]] {
+        let header = [size, &[1, 0, 0, 0, 0]].concat();
+        let archive = [b"MZRar!\x1a\x07\x01\0".to_vec(), crc32fast::hash(&header).to_le_bytes().to_vec(), header].concat();
+        assert!(searched(&archive).says(Reason::Unsupported, "Rar"));
+    }
 }
 
 #[test]
@@ -406,6 +412,19 @@ fn sparse_members_give_what_is_stored() {
     assert_eq!(record.contents(), [&b"stored"[..], b"next"]);
     // Its map has holes that are not filled here.
     assert!(record.says(Reason::Unsupported, "TarSparse"));
+}
+
+#[test]
+fn a_sparse_member_without_holes_is_a_member() {
+    let mut member = tar_member("sparse", b'S', b"stored");
+    member[386..398].copy_from_slice(b"00000000000\0");
+    member[398..410].copy_from_slice(b"00000000006\0");
+    member[483..495].copy_from_slice(b"00000000006\0");
+    member[148..156].fill(b' ');
+    let sum: u32 = member[..512].iter().map(|&byte| u32::from(byte)).sum();
+    member[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+    let record = opened(&member);
+    assert!(record.has(b"stored") && record.is_complete(), "{:?}", record.unexamined);
 }
 
 #[test]
