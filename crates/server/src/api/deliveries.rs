@@ -52,7 +52,7 @@ pub(crate) struct AttemptShown {
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct AttemptErrorShown {
-    /// `dns`, `address_refused`, `connect`, `tls`, `tls_expired`, `tls_untrusted`, `tls_name`, `timeout`, `reset`, `status`.
+    /// `dns`, `address_refused`, `connect`, `tls`, `tls_expired`, `tls_untrusted`, `tls_name`, `timeout`, `reset`, `protocol`, `status`, `no_secret`, `interrupted`.
     kind: String,
     message: String,
 }

@@ -207,7 +207,7 @@ impl Deliverer {
         let secrets = self.secrets.of(&self.store, account).await?;
         let started_at = clock::now();
         if secrets.is_empty() {
-            let text = "the account has no signing secret; filesafety secrets makes one".to_owned();
+            let text = "the account has no signing secret, and nothing is sent unsigned".to_owned();
             return Ok(Tried { record: unsent(started_at, AttemptError { kind: "no_secret".to_owned(), text }), retry_after: None });
         }
         let headers = headers(&secrets, event, started_at, body.as_bytes());
