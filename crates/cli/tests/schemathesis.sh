@@ -10,7 +10,7 @@ trap '[ -z "$server" ] || kill "$server" 2>/dev/null; rm -rf "$folder"' EXIT
 cargo build --locked -p filesafety-cli
 binary=${CARGO_TARGET_DIR:-target}/debug/filesafety
 
-environment=${FILESAFETY_VENV:-target/schemathesis}
+environment=${SCHEMATHESIS_VENV:-target/schemathesis}
 [ -x "$environment/bin/schemathesis" ] || { python3 -m venv "$environment"; "$environment/bin/pip" install --quiet schemathesis; }
 
 key=fs_live_c2NoZW1hdGhlc2lzLWtleS0wMDE
