@@ -15,7 +15,7 @@ use std::{
 };
 
 use ring::aead::{Aad, LessSafeKey, NONCE_LEN, Nonce};
-use tokio::{sync::mpsc as channel, task::JoinHandle};
+use tokio::task::JoinHandle;
 
 use crate::{
     Lease, Result, Store, StoreError,
@@ -26,17 +26,18 @@ use crate::{
 const CHUNK: usize = 64 * 1024;
 const TAG: usize = 16;
 
-/// Chunks on their way to the disk.
-const CHUNKS_WAITING: usize = 8;
+/// So many chunks go to the disk at once: enough to make handing them over cheap, few enough for hundreds of slow uploads.
+const BATCH: usize = 4 * CHUNK;
 
 /// An upload being written. Dropping it unfinished deletes what was written.
+///
+/// It takes a blocking thread only for as long as the disk takes for a batch, never while it waits for the network.
 pub struct BlobWriter {
-    /// The chunk being filled; it stays until it is known not to be the last.
-    chunk: Vec<u8>,
+    /// The batch being filled; it stays until it is known not to be the last.
+    batch: Vec<u8>,
     size: u64,
-    chunks: channel::Sender<Chunk>,
-    /// `None` once its outcome was taken.
-    disk: Option<JoinHandle<Result<Blob>>>,
+    /// The newest write, perhaps under way; `None` once one failed.
+    disk: Option<JoinHandle<Result<SealedFile>>>,
 }
 
 /// An upload that is durable, and has no row yet. Dropping it deletes it.
@@ -62,9 +63,23 @@ pub(crate) struct BlobRow {
     pub(crate) sealed_key: Vec<u8>,
 }
 
-enum Chunk {
-    Full(Vec<u8>),
-    Last(Vec<u8>, u64),
+/// The file behind a [`BlobWriter`].
+struct SealedFile {
+    file: fs::File,
+    folder: Arc<Path>,
+    name: String,
+    key: [u8; 32],
+    cipher: LessSafeKey,
+    /// Chunks written so far.
+    chunks: u64,
+    partial: PartialFile,
+}
+
+/// Whether anything follows a batch.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Batch {
+    Full,
+    Last,
 }
 
 struct Removal {
@@ -82,9 +97,8 @@ impl Store {
     /// Begins an upload.
     pub async fn blob_writer(&self) -> Result<BlobWriter> {
         let folder = Arc::clone(&self.blobs().path);
-        let (chunks, inbox) = channel::channel(CHUNKS_WAITING);
-        let disk = tokio::task::spawn_blocking(move || write_file(&folder, inbox));
-        Ok(BlobWriter { chunk: Vec::new(), size: 0, chunks, disk: Some(disk) })
+        let disk = tokio::task::spawn_blocking(move || SealedFile::create(folder));
+        Ok(BlobWriter { batch: Vec::new(), size: 0, disk: Some(disk) })
     }
 
     /// The bytes of a claimed scan. `Corrupt` when they are gone, cut or not what was written: they will not come back.
@@ -100,16 +114,17 @@ impl Store {
 }
 
 impl BlobWriter {
-    /// Takes some KiB of memory, whatever the length; waits for the disk. `Unavailable` when the disk is full: nothing stays on it.
+    /// Takes at most 512 KiB of memory, whatever the length; waits for the disk. `Unavailable` when the disk is full: nothing stays on it.
     pub async fn write(&mut self, mut bytes: &[u8]) -> Result<()> {
-        self.size = self.size.saturating_add(bytes.len() as u64);
         while !bytes.is_empty() {
-            if self.chunk.len() == CHUNK {
-                let full = std::mem::replace(&mut self.chunk, Vec::with_capacity(CHUNK + TAG));
-                self.send(Chunk::Full(full)).await?;
+            if self.batch.len() == BATCH {
+                let mut file = self.file().await?;
+                let full = std::mem::take(&mut self.batch);
+                self.disk = Some(tokio::task::spawn_blocking(move || file.append(&full, Batch::Full).map(|()| file)));
             }
-            let (now, later) = bytes.split_at(bytes.len().min(CHUNK - self.chunk.len()));
-            self.chunk.extend_from_slice(now);
+            let (now, later) = bytes.split_at(bytes.len().min(BATCH - self.batch.len()));
+            self.batch.extend_from_slice(now);
+            self.size = self.size.saturating_add(now.len() as u64);
             bytes = later;
         }
         Ok(())
@@ -122,24 +137,55 @@ impl BlobWriter {
 
     /// Makes it durable.
     pub async fn finish(mut self) -> Result<Blob> {
-        let last = Chunk::Last(std::mem::take(&mut self.chunk), self.size);
-        self.send(last).await?;
-        self.outcome().await
+        let mut file = self.file().await?;
+        let (last, size) = (std::mem::take(&mut self.batch), self.size);
+        let finished = tokio::task::spawn_blocking(move || file.append(&last, Batch::Last).and_then(|()| file.finish(size)));
+        finished.await.map_err(StoreError::unavailable)?
     }
 
-    async fn send(&mut self, chunk: Chunk) -> Result<()> {
-        match self.chunks.send(chunk).await {
-            Ok(()) => Ok(()),
-            Err(channel::error::SendError(_)) => match self.outcome().await {
-                Ok(_) => Err(StoreError::unavailable("the upload ended early")),
-                Err(error) => Err(error),
-            },
+    /// The file, once the write before is done.
+    async fn file(&mut self) -> Result<SealedFile> {
+        let disk = self.disk.as_mut().ok_or_else(|| StoreError::unavailable("the upload broke off earlier"))?;
+        let written = disk.await;
+        self.disk = None;
+        written.map_err(StoreError::unavailable)?
+    }
+}
+
+impl SealedFile {
+    fn create(folder: Arc<Path>) -> Result<Self> {
+        let (mut name, mut key) = ([0; 16], [0; 32]);
+        fill_random(&mut name)?;
+        fill_random(&mut key)?;
+        let name = data_encoding::HEXLOWER.encode(&name);
+        let path = folder.join(&name);
+        let file = fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path).map_err(StoreError::unavailable)?;
+        let partial = PartialFile { path, kept: false };
+        Ok(Self { file, folder, name, key, cipher: cipher(&key), chunks: 0, partial })
+    }
+
+    fn append(&mut self, bytes: &[u8], batch: Batch) -> Result<()> {
+        let mut rest = bytes;
+        loop {
+            let (chunk, later) = rest.split_at(rest.len().min(CHUNK));
+            let last = batch == Batch::Last && later.is_empty();
+            let mut sealed = Vec::with_capacity(chunk.len() + TAG);
+            sealed.extend_from_slice(chunk);
+            let done = self.cipher.seal_in_place_append_tag(nonce(self.chunks, last), Aad::from(self.name.as_bytes()), &mut sealed);
+            done.map_err(|_| StoreError::Corrupt("a chunk could not be sealed".into()))?;
+            self.file.write_all(&sealed).map_err(StoreError::unavailable)?;
+            self.chunks += 1;
+            if later.is_empty() {
+                return Ok(());
+            }
+            rest = later;
         }
     }
 
-    async fn outcome(&mut self) -> Result<Blob> {
-        let disk = self.disk.take().ok_or_else(|| StoreError::unavailable("the upload broke off earlier"))?;
-        disk.await.map_err(StoreError::unavailable)?
+    fn finish(self, size: u64) -> Result<Blob> {
+        self.file.sync_all().map_err(StoreError::unavailable)?;
+        fs::File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(StoreError::unavailable)?;
+        Ok(Blob { name: self.name, size, key: self.key, file: self.partial })
     }
 }
 
@@ -225,36 +271,6 @@ impl fmt::Debug for BlobWriter {
 impl fmt::Debug for Blob {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Blob").field("name", &self.name).field("size", &self.size).field("key", &"[redacted]").finish_non_exhaustive()
-    }
-}
-
-/// The disk's half of a [`BlobWriter`]: until the last chunk, or until the other half is gone.
-fn write_file(folder: &Path, mut inbox: channel::Receiver<Chunk>) -> Result<Blob> {
-    let (mut name, mut key) = ([0; 16], [0; 32]);
-    fill_random(&mut name)?;
-    fill_random(&mut key)?;
-    let name = data_encoding::HEXLOWER.encode(&name);
-    let cipher = cipher(&key);
-    let path = folder.join(&name);
-    let opened = fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path);
-    let mut file = opened.map_err(StoreError::unavailable)?;
-    let partial = PartialFile { path, kept: false };
-    let mut number = 0_u64;
-    loop {
-        let (mut chunk, size) = match inbox.blocking_recv() {
-            Some(Chunk::Full(chunk)) => (chunk, None),
-            Some(Chunk::Last(chunk, size)) => (chunk, Some(size)),
-            None => return Err(StoreError::unavailable("the upload broke off")),
-        };
-        let sealed = cipher.seal_in_place_append_tag(nonce(number, size.is_some()), Aad::from(name.as_bytes()), &mut chunk);
-        sealed.map_err(|_| StoreError::Corrupt("a chunk could not be sealed".into()))?;
-        file.write_all(&chunk).map_err(StoreError::unavailable)?;
-        number += 1;
-        if let Some(size) = size {
-            file.sync_all().map_err(StoreError::unavailable)?;
-            fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(StoreError::unavailable)?;
-            return Ok(Blob { name, size, key, file: partial });
-        }
     }
 }
 

@@ -15,7 +15,7 @@ async fn stored(f: &Fixture, bytes: &[u8]) -> Lease {
 #[tokio::test]
 async fn uploads_of_every_length_come_back() {
     let f = fixture().await;
-    for length in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK, 3 * CHUNK + 7] {
+    for length in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK, 3 * CHUNK + 7, 4 * CHUNK, 4 * CHUNK + 1, 9 * CHUNK + 5] {
         let bytes: Vec<u8> = (0..length).map(|index| (index / 7) as u8).collect();
         let mut writer = f.store.blob_writer().await.unwrap();
         for piece in bytes.chunks(1000) {
@@ -83,4 +83,24 @@ async fn what_no_row_names_goes() {
     let store = open(&f.folder, Access::Exclusive).await.unwrap();
     assert_eq!(f.uploads().len(), 1);
     assert_eq!(store.read_blob(&lease).await.unwrap(), b"kept");
+}
+
+#[test]
+fn uploads_that_wait_for_the_network_hold_no_thread() {
+    let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let f = fixture().await;
+        let mut slow = Vec::new();
+        for _ in 0..20 {
+            let mut writer = f.store.blob_writer().await.unwrap();
+            writer.write(&[3; 5 * CHUNK]).await.unwrap();
+            slow.push(writer);
+        }
+        let lease = stored(&f, b"quick").await;
+        assert_eq!(f.store.read_blob(&lease).await.unwrap(), b"quick");
+        for writer in slow {
+            assert_eq!(writer.finish().await.unwrap().size(), 5 * CHUNK as u64);
+        }
+        assert_eq!(f.uploads().len(), 1);
+    });
 }
