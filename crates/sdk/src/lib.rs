@@ -2,6 +2,7 @@
 //!
 //! - [`SigningSecret`], [`sign`](sign::sign) and [`verify`](sign::verify): webhook signatures after Standard Webhooks.
 //! - [`Event`]: what a webhook's body says.
+//! - `receiver` (feature `receiver`): receives webhooks, checked, durable, each handled once.
 //!
 //! ```
 //! use filesafety::{Event, SigningSecret, sign};
@@ -21,6 +22,8 @@
 #![warn(missing_docs)]
 
 pub mod event;
+#[cfg(feature = "receiver")]
+pub mod receiver;
 pub mod sign;
 
 pub use event::Event;
