@@ -3,6 +3,7 @@
 
 mod admission;
 mod build;
+mod crashes;
 mod handling;
 mod refusals;
 mod status_page;
