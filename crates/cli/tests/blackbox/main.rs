@@ -28,6 +28,7 @@ mod overload;
 mod pictures;
 mod quota;
 mod rate;
+mod receive;
 mod rules;
 mod startup;
 mod sync_scan;
