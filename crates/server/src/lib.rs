@@ -5,6 +5,8 @@ mod api;
 mod clock;
 pub mod config;
 pub mod egress;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod intake;
 mod listen;
 mod metrics;
