@@ -29,6 +29,7 @@ mod pictures;
 mod quota;
 mod rate;
 mod rules;
+mod sdk_client;
 mod startup;
 mod sync_scan;
 mod upload_urls;
