@@ -25,6 +25,8 @@ mod builder;
 mod delivery;
 mod error;
 mod exchange;
+#[cfg(feature = "receiver")]
+mod expected;
 mod list;
 mod retry;
 mod source;
@@ -42,6 +44,8 @@ use tokio::time::{sleep, timeout};
 pub use builder::{ClientBuilder, ConfigError};
 pub use delivery::{Attempt, AttemptError};
 pub use error::{Cause, ClientError, Refusal};
+#[cfg(feature = "receiver")]
+pub use expected::Expected;
 pub use list::{ScanFilter, ScanList, ScanPage};
 pub use retry::RetryPolicy;
 pub use source::FileSource;
@@ -141,21 +145,12 @@ impl Client {
 
     /// Sends a file to an upload URL and gives the result, as [`Client::scan`] does. The API key is not sent along.
     pub async fn upload(&self, place: &UploadUrl, file: impl Into<FileSource>) -> Result<Scan, ClientError> {
-        match self.put(place, file.into(), None).await? {
-            Put::Answered(answer) => self.verdict_of(answer).await,
-            Put::Before => self.wait(&place.scan_id, self.0.verdict_within).await,
-        }
+        self.upload_with(place, file.into(), HeaderMap::new()).await
     }
 
     /// Sends a file to an upload URL and does not wait for its verdict.
     pub async fn upload_async(&self, place: &UploadUrl, file: impl Into<FileSource>) -> Result<Accepted, ClientError> {
-        match self.put(place, file.into(), Some(HeaderValue::from_static("respond-async"))).await? {
-            Put::Answered(answer) => submit::accepted(answer),
-            Put::Before => {
-                let scan = self.get(&place.scan_id).await?;
-                Ok(Accepted { scan_id: scan.scan_id, status: scan.status, eta_seconds: None })
-            }
-        }
+        self.upload_async_with(place, file.into(), HeaderMap::new()).await
     }
 
     /// A scan as it stands.
@@ -265,17 +260,32 @@ impl Client {
         }
     }
 
-    async fn put(&self, place: &UploadUrl, file: FileSource, prefer: Option<HeaderValue>) -> Result<Put, ClientError> {
+    async fn upload_with(&self, place: &UploadUrl, file: FileSource, headers: HeaderMap) -> Result<Scan, ClientError> {
+        match self.put(place, file, headers).await? {
+            Put::Answered(answer) => self.verdict_of(answer).await,
+            Put::Before => self.wait(&place.scan_id, self.0.verdict_within).await,
+        }
+    }
+
+    async fn upload_async_with(&self, place: &UploadUrl, file: FileSource, mut headers: HeaderMap) -> Result<Accepted, ClientError> {
+        headers.insert("prefer", HeaderValue::from_static("respond-async"));
+        match self.put(place, file, headers).await? {
+            Put::Answered(answer) => submit::accepted(answer),
+            Put::Before => {
+                let scan = self.get(&place.scan_id).await?;
+                Ok(Accepted { scan_id: scan.scan_id, status: scan.status, eta_seconds: None })
+            }
+        }
+    }
+
+    async fn put(&self, place: &UploadUrl, file: FileSource, headers: HeaderMap) -> Result<Put, ClientError> {
         let target: Uri = place.upload_url.parse().map_err(|error| ClientError::unsendable(format!("the upload URL: {error}")))?;
         // Whoever asked over TLS does not send the file in the clear.
         if self.0.base.starts_with("https:") && target.scheme_str() != Some("https") {
             let message = "the service is asked over https and its upload URL is not; set its FILESAFETY_PUBLIC_URL";
             return Err(ClientError::unsendable(message));
         }
-        let mut call = Call::new(Method::PUT, target, HeaderMap::new());
-        if let Some(prefer) = prefer {
-            call.headers.insert("prefer", prefer);
-        }
+        let mut call = Call::new(Method::PUT, target, headers);
         let content_type = HeaderValue::from_static("application/octet-stream");
         call.payload = Payload::File { content_type, head: Bytes::new(), file, tail: Bytes::new() };
         let answer = self.0.exchange.call(&call).await?;

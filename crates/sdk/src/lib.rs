@@ -3,6 +3,7 @@
 //! - [`SigningSecret`], [`sign`](sign::sign) and [`verify`](sign::verify): webhook signatures after Standard Webhooks.
 //! - [`Event`]: what a webhook's body says. [`Scan`]: what the service's answers say.
 //! - `Client` (feature `client`): submits files and asks for their verdicts.
+//! - `receiver` (feature `receiver`): receives webhooks, checked, durable, each handled once.
 //!
 //! ```
 //! use filesafety::{Event, SigningSecret, sign};
@@ -24,6 +25,8 @@
 #[cfg(feature = "client")]
 pub mod client;
 pub mod event;
+#[cfg(feature = "receiver")]
+pub mod receiver;
 pub mod scan;
 pub mod sign;
 

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::support::account::Account;
 use crate::support::archives::zip_of;
 use crate::support::authority::Authority;
-use crate::support::eicar::eicar;
+use crate::support::eicar::{SIGNATURE, eicar};
 use crate::support::server::KEY;
 use crate::support::{Options, Receiver, Server};
 
@@ -71,7 +71,7 @@ fn every_source_brings_the_same_bytes() {
     for scan in &scans {
         assert_eq!((scan.verdict, scan.status), (Some(Verdict::Infected), Status::Complete));
         assert_eq!(scan.file_hash, scans[0].file_hash);
-        assert_eq!(scan.virus.as_ref().unwrap().path.as_deref(), Some("eicar.com"));
+        assert_eq!(scan.virus.as_ref().unwrap().signature.as_deref(), Some(SIGNATURE));
         assert_whole(&server, &format!("/v1/scan/{}", scan.scan_id), scan);
     }
     assert_eq!(scans[1].file.as_ref().unwrap().name.as_deref(), Some("sdk.zip"));

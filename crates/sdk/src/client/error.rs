@@ -45,6 +45,15 @@ pub enum ClientError {
         #[source]
         cause: Option<Box<ClientError>>,
     },
+    /// The scan exists, and the receiver's pending set did not take it: no bytes were sent, or its webhook will be refused. Add it again.
+    #[error("the scan {scan_id} is not in the pending set: {cause}")]
+    Unregistered {
+        /// Which scan.
+        scan_id: String,
+        /// Why not.
+        #[source]
+        cause: Cause,
+    },
     /// No connection: nothing was sent.
     #[error("the service cannot be reached: {0}")]
     Unreachable(#[source] Cause),
@@ -102,14 +111,19 @@ impl ClientError {
             | Self::RateLimited(refusal)
             | Self::Unavailable(refusal) => Some(refusal),
             Self::Unfinished { cause, .. } => cause.as_ref().and_then(|cause| cause.refusal()),
-            Self::Unreachable(_) | Self::Interrupted(_) | Self::Protocol(_) | Self::File(_) | Self::Unsendable(_) => None,
+            Self::Unregistered { .. }
+            | Self::Unreachable(_)
+            | Self::Interrupted(_)
+            | Self::Protocol(_)
+            | Self::File(_)
+            | Self::Unsendable(_) => None,
         }
     }
 
     /// The scan that the call was about, where one exists.
     pub fn scan_id(&self) -> Option<&str> {
         match self {
-            Self::Unfinished { scan_id, .. } => Some(scan_id),
+            Self::Unfinished { scan_id, .. } | Self::Unregistered { scan_id, .. } => Some(scan_id),
             other => other.refusal().and_then(|refusal| refusal.scan_id.as_deref()),
         }
     }
@@ -126,6 +140,7 @@ impl ClientError {
             | Self::UploadExpired(_)
             | Self::TooSlow(_)
             | Self::QuotaExceeded(_)
+            | Self::Unregistered { .. }
             | Self::Protocol(_)
             | Self::File(_)
             | Self::Unsendable(_) => false,

@@ -34,12 +34,12 @@ use crate::scan::{Scan, Status};
 /// ```
 #[must_use = "nothing is sent until it is awaited"]
 pub struct Submit<A> {
-    client: Client,
-    content: Content,
-    fields: Result<Fields, ClientError>,
-    fresh: bool,
-    idempotency_key: Option<String>,
-    answer: PhantomData<fn() -> A>,
+    pub(super) client: Client,
+    pub(super) content: Content,
+    pub(super) fields: Result<Fields, ClientError>,
+    pub(super) fresh: bool,
+    pub(super) idempotency_key: Option<String>,
+    pub(super) answer: PhantomData<fn() -> A>,
 }
 
 pub(super) enum Content {
@@ -48,8 +48,9 @@ pub(super) enum Content {
     Nothing,
 }
 
+/// What comes along.
 #[derive(Default, Serialize)]
-struct Fields {
+pub(super) struct Fields {
     #[serde(skip_serializing_if = "Option::is_none")]
     webhook_url: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -138,6 +139,11 @@ impl<A> Submit<A> {
         self.with(|fields| fields.events = Some(events.into_iter().map(Into::into).collect()))
     }
 
+    pub(super) fn answered_as<B>(self) -> Submit<B> {
+        let Self { client, content, fields, fresh, idempotency_key, answer: _ } = self;
+        Submit { client, content, fields, fresh, idempotency_key, answer: PhantomData }
+    }
+
     fn with(mut self, change: impl FnOnce(&mut Fields)) -> Self {
         if let Ok(fields) = &mut self.fields {
             change(fields);
@@ -178,8 +184,7 @@ impl<A: WithContent> Submit<A> {
 impl Submit<Scan> {
     /// Gives [`Accepted`] as soon as the service has the file, instead of the verdict.
     pub fn respond_async(self) -> Submit<Accepted> {
-        let Self { client, content, fields, fresh, idempotency_key, answer: _ } = self;
-        Submit { client, content, fields, fresh, idempotency_key, answer: PhantomData }
+        self.answered_as()
     }
 }
 
@@ -250,7 +255,7 @@ impl Answer {
 }
 
 /// Without it, what was judged before may answer.
-fn mark_fresh(headers: &mut HeaderMap, fresh: bool) {
+pub(super) fn mark_fresh(headers: &mut HeaderMap, fresh: bool) {
     if fresh {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     }

@@ -41,6 +41,8 @@ struct Asked {
 struct Server {
     address: std::net::SocketAddr,
     asked: Arc<Mutex<Vec<Asked>>>,
+    #[allow(dead_code, reason = "only some features' tests add to them")]
+    replies: Arc<Mutex<VecDeque<Reply>>>,
 }
 
 impl Server {
@@ -49,14 +51,14 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let asked = Arc::new(Mutex::new(Vec::new()));
         let replies = Arc::new(Mutex::new(VecDeque::from_iter(replies)));
-        let log = asked.clone();
+        let (log, next) = (asked.clone(), replies.clone());
         tokio::spawn(async move {
             for connection in 0.. {
                 let (stream, _) = listener.accept().await.unwrap();
-                tokio::spawn(serve(stream, connection, log.clone(), replies.clone()));
+                tokio::spawn(serve(stream, connection, log.clone(), next.clone()));
             }
         });
-        Self { address, asked }
+        Self { address, asked, replies }
     }
 
     fn builder(&self) -> ClientBuilder {
@@ -66,6 +68,11 @@ impl Server {
 
     fn client(&self) -> Client {
         self.builder().build().unwrap()
+    }
+
+    #[cfg(feature = "receiver")]
+    fn reply(&self, reply: Reply) {
+        self.replies.lock().unwrap().push_back(reply);
     }
 
     fn asked(&self) -> Vec<Asked> {
@@ -479,4 +486,32 @@ async fn lists_come_a_page_at_a_time() {
     assert!(targets[1].contains("limit=2&cursor=c1") && targets[3].contains("cursor=c2"), "{targets:?}");
     let server = Server::start([page("", "\"c1\""), page("", "\"c1\"")]).await;
     assert!(matches!(server.client().list(ScanFilter::new()).next().await, Err(ClientError::Protocol(_))));
+}
+
+#[cfg(feature = "receiver")]
+#[tokio::test]
+async fn an_expected_scan_is_in_the_pending_set_before_its_bytes_are_sent() {
+    use crate::receiver::{PendingSet, memory::MemoryStore};
+
+    const ID: &str = "scn_01ARYZ6S410000000000000000";
+    let pending = PendingSet::new(MemoryStore::new());
+    let place = |server: &Server, id: &str| {
+        let url = format!("http://{}/put", server.address);
+        Reply::Say(201, "", format!(r#"{{"scan_id":"{id}","status":"awaiting_upload","upload_url":"{url}","expires_at":""}}"#))
+    };
+    // An id that the set refuses: the bytes stay here.
+    let server = Server::start([]).await;
+    server.reply(place(&server, "scn_-"));
+    let error = server.client().scan_async(b"x".to_vec()).expected_by(&pending).await.unwrap_err();
+    assert!(matches!(&error, ClientError::Unregistered { scan_id, .. } if scan_id == "scn_-"), "{error:?}");
+    assert_eq!(server.asked().len(), 1);
+    // The bytes are refused: the id is in the set all the same.
+    server.reply(place(&server, ID));
+    server.reply(refuse(413, "file_too_large"));
+    assert!(!pending.contains(ID).await.unwrap());
+    let submit = server.client().scan(b"x".to_vec()).metadata(&serde_json::json!({ "n": 1 })).fresh();
+    assert!(matches!(submit.expected_by(&pending).await, Err(ClientError::TooLarge(_))));
+    assert!(pending.contains(ID).await.unwrap());
+    let asked = server.asked();
+    assert!(asked[1].body == r#"{"metadata":{"n":1}}"# && asked[2].head.contains("no-cache") && asked[2].body == "x");
 }
