@@ -4,7 +4,7 @@
 Installs the published packages into target/receivers. Go is tried where it is installed.
 """
 
-import base64, contextlib, hashlib, hmac, json, os, pathlib, re, secrets, shutil, subprocess, sys, tempfile, threading, time
+import base64, contextlib, hashlib, hmac, json, os, pathlib, re, secrets, shutil, socket, subprocess, sys, tempfile, threading, time
 import urllib.error, urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
@@ -12,6 +12,9 @@ INSTALLED = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / 
 BINARY = INSTALLED.parent / "debug" / "filesafety"
 SECRET = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
 KEY = "fs_live_" + secrets.token_urlsafe(24)
+with socket.create_server(("127.0.0.1", 0)) as free:
+    PORT = str(free.getsockname()[1])
+HOOK = f"http://127.0.0.1:{PORT}/webhooks/filesafety"
 # In two parts, so that this file is not the test file itself.
 EICAR = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$" + b"EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 CLEAN_ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("FILESAFETY_")}
@@ -60,15 +63,15 @@ def call(method, url, body=None, **headers):
 
 
 def program_in(page, name):
-    """The block of the page whose first line names the file."""
+    """The block of the page whose first line names the file, on a port that is free here."""
     block = re.search(rf"^```\w+\n((?://|#) {re.escape(name)}\n.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    return block[1] if block else sys.exit(f"docs/receiving.md has no {name}")
+    return block[1].replace("3000", PORT) if block else sys.exit(f"docs/receiving.md has no {name}")
 
 
 def submit(service, file):
     boundary = secrets.token_hex(16)
     parts = [
-        f'--{boundary}\r\nContent-Disposition: form-data; name="webhook_url"\r\n\r\nhttp://127.0.0.1:3000/webhooks/filesafety\r\n'.encode(),
+        f'--{boundary}\r\nContent-Disposition: form-data; name="webhook_url"\r\n\r\n{HOOK}\r\n'.encode(),
         f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'.encode() + file,
         f"\r\n--{boundary}--\r\n".encode(),
     ]
@@ -99,11 +102,11 @@ def assert_refuses_forgeries():
         "with bytes that are no text": (b"\xff\xfe", signed(body)),
     }
     for what, (sent, headers) in forged.items():
-        status, _ = call("POST", "http://127.0.0.1:3000/webhooks/filesafety", sent, content_type="application/json", **headers)
+        status, _ = call("POST", HOOK, sent, content_type="application/json", **headers)
         assert status == 401, f"{what}: {status}"
     large = b" " * (300 * 1024)
     with contextlib.suppress(urllib.error.URLError, ConnectionError):  # it may close the connection before it is all sent
-        status, _ = call("POST", "http://127.0.0.1:3000/webhooks/filesafety", large, content_type="application/json", **signed(large))
+        status, _ = call("POST", HOOK, large, content_type="application/json", **signed(large))
         assert status == 413, status
 
 
@@ -183,7 +186,7 @@ def main():
         check("Node", address, lambda: Program(["node", "receiver.mjs"], folder / "node", **environment))
 
         (folder / "python" / "receiver.py").write_text(program_in(page, "receiver.py"))
-        uvicorn = [python / "bin" / "uvicorn", "receiver:app", "--port", "3000"]
+        uvicorn = [python / "bin" / "uvicorn", "receiver:app", "--port", PORT]
         check("Python", address, lambda: Program(uvicorn, folder / "python", **environment))
 
         if shutil.which("go"):

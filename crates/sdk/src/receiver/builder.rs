@@ -225,6 +225,12 @@ impl Builder {
         self
     }
 
+    /// A body that takes longer than this (10 s by default) is refused.
+    pub fn body_time(mut self, longest: Duration) -> Self {
+        self.settings.body_time = longest;
+        self
+    }
+
     /// How long scans stay in the pending set after they were added or, later, handled; 90 days by default.
     pub fn retention(mut self, retention: Duration) -> Self {
         self.settings.retention = retention;
