@@ -37,8 +37,7 @@ pub(crate) enum State {
 }
 
 impl State {
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Checking, Self::Published, Self::Quarantined, Self::Review, Self::Rejected, Self::Unjudged];
+    pub(crate) const ALL: [Self; 6] = [Self::Checking, Self::Published, Self::Quarantined, Self::Review, Self::Rejected, Self::Unjudged];
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -77,10 +76,7 @@ impl Avatars {
     }
 
     pub(crate) async fn find(&self, id: String) -> Result<Option<Avatar>> {
-        self.with(move |conn| {
-            conn.query_row("SELECT id, name, state, note FROM avatars WHERE id = ?1", [id], Avatar::of).optional()
-        })
-        .await
+        self.with(move |conn| conn.query_row("SELECT id, name, state, note FROM avatars WHERE id = ?1", [id], Avatar::of).optional()).await
     }
 
     /// The newest hundred, newest first.

@@ -6,7 +6,8 @@ use crate::avatars::{Avatar, State};
 
 /// The form, what to do about a problem, and the uploads.
 pub(crate) fn render(avatars: &[Avatar], problem: Option<&str>) -> String {
-    let problem = problem.map(|text| format!("<p class=\"problem\" id=\"problem\" role=\"alert\">{}</p>", escape(text))).unwrap_or_default();
+    let problem =
+        problem.map(|text| format!("<p class=\"problem\" id=\"problem\" role=\"alert\">{}</p>", escape(text))).unwrap_or_default();
     let described = if problem.is_empty() { "hint" } else { "problem hint" };
     let checking = avatars.iter().filter(|avatar| avatar.state == State::Checking).count();
     let summary = match (avatars.len(), checking) {
@@ -71,7 +72,8 @@ fn item(avatar: &Avatar) -> String {
     if *state == State::Review {
         for (action, label) in [("approve", "Approve"), ("reject", "Reject")] {
             let button = format!("<button aria-label=\"{label} {name}\">{label}</button>");
-            write!(html, "<form method=\"post\" action=\"/avatars/{id}/{action}\">{button}</form>").expect("texts take whatever is written");
+            write!(html, "<form method=\"post\" action=\"/avatars/{id}/{action}\">{button}</form>")
+                .expect("texts take whatever is written");
         }
     }
     html + "</div></li>"
@@ -87,7 +89,9 @@ fn escape(text: &str) -> String {
             '>' => escaped += "&gt;",
             '"' => escaped += "&quot;",
             '\'' => escaped += "&#39;",
-            c if c.is_control() || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}') => {
+            c if c.is_control()
+                || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}') =>
+            {
                 escaped += &format!("\\u{{{:x}}}", u32::from(c));
             }
             c => escaped.push(c),

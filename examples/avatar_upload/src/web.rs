@@ -43,7 +43,10 @@ async fn show(Shared(desk): Shared<Desk>) -> Result<Response, Ours> {
     Ok(Html(page::render(&desk.avatars.newest().await?, None)).into_response())
 }
 
-async fn upload(Shared(desk): Shared<Desk>, form: Result<Multipart, axum::extract::multipart::MultipartRejection>) -> Result<Response, Ours> {
+async fn upload(
+    Shared(desk): Shared<Desk>,
+    form: Result<Multipart, axum::extract::multipart::MultipartRejection>,
+) -> Result<Response, Ours> {
     let form = form.map_err(|_| Problem(StatusCode::UNSUPPORTED_MEDIA_TYPE, "Use the form to send a picture."));
     let taken = match form {
         Ok(form) => take(&desk, form).await?,
