@@ -24,7 +24,7 @@ pub(crate) fn render(avatars: &[Avatar], problem: Option<&str>) -> String {
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Avatars</title>
-<link rel="icon" href="data:,">
+<link rel="icon" href="/icon.svg">
 <link rel="stylesheet" href="/page.css">
 <script src="/page.js" defer></script>
 </head>

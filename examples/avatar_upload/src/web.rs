@@ -31,6 +31,7 @@ pub(crate) fn router(desk: Desk) -> Router {
         .route("/avatars/{id}/approve", post(approve))
         .route("/avatars/{id}/reject", post(reject))
         .route("/page.css", get(([(header::CONTENT_TYPE, "text/css; charset=utf-8")], include_str!("page.css"))))
+        .route("/icon.svg", get(([(header::CONTENT_TYPE, "image/svg+xml")], include_str!("icon.svg"))))
         .route("/page.js", get(([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], include_str!("page.js"))))
         .layer(middleware::from_fn(guard))
         .with_state(desk)
