@@ -6,7 +6,7 @@ mod clock;
 pub mod config;
 pub mod egress;
 mod intake;
-mod listen;
+pub mod listen;
 mod metrics;
 mod startup;
 mod state;
