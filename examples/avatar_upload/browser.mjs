@@ -46,6 +46,7 @@ const first = await upload("first.png", await fixture("porn_ellipse.png"));
 await first.getByText("In review").waitFor();
 const second = await upload("second.png", await fixture("hentai_ellipse.png"));
 await second.getByText("In review").waitFor();
+assert.equal((await page.request.get(await page.getByRole("link", { name: "Look at first.png" }).evaluate((link) => link.href))).status(), 200);
 await snap("review");
 await page.getByRole("button", { name: "Approve first.png" }).press("Enter");
 await first.getByText("Published").waitFor();

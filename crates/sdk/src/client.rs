@@ -22,6 +22,7 @@
 //! A [`Client`] is cheap to clone, keeps its connections, and needs a tokio runtime with time and network.
 
 mod builder;
+mod channel;
 mod delivery;
 mod error;
 mod exchange;

@@ -70,6 +70,8 @@ fn item(avatar: &Avatar) -> String {
     let note = if note.is_empty() { String::new() } else { format!(" <span class=\"note\">{}</span>", escape(note)) };
     write!(html, "{picture}<div><h3>{name}</h3><p><strong>{word}</strong> {sentence}{note}</p>").expect("texts take whatever is written");
     if *state == State::Review {
+        // Behind a link: nobody sees it unasked.
+        write!(html, "<p><a href=\"/avatars/{id}/review\">Look at {name}</a></p>").expect("texts take whatever is written");
         for (action, label) in [("approve", "Approve"), ("reject", "Reject")] {
             let button = format!("<button aria-label=\"{label} {name}\">{label}</button>");
             write!(html, "<form method=\"post\" action=\"/avatars/{id}/{action}\">{button}</form>")

@@ -28,6 +28,7 @@ pub(crate) fn router(desk: Desk) -> Router {
         .route("/", get(show))
         .route("/avatars", post(upload).layer(DefaultBodyLimit::max(PICTURE_MAX + FORM_SLACK)))
         .route("/avatars/{id}", get(picture))
+        .route("/avatars/{id}/review", get(under_review))
         .route("/avatars/{id}/approve", post(approve))
         .route("/avatars/{id}/reject", post(reject))
         .route("/page.css", get(([(header::CONTENT_TYPE, "text/css; charset=utf-8")], include_str!("page.css"))))
@@ -109,7 +110,11 @@ async fn read(mut form: Multipart) -> Result<(String, Vec<u8>), Problem> {
 
 /// The bytes of what is published, and of nothing else.
 async fn picture(Shared(desk): Shared<Desk>, Path(id): Path<String>) -> Result<Response, Ours> {
-    let found = desk.avatars.find(id).await?.filter(|avatar| avatar.state == State::Published);
+    bytes_of(&desk, id, State::Published).await
+}
+
+async fn bytes_of(desk: &Desk, id: String, state: State) -> Result<Response, Ours> {
+    let found = desk.avatars.find(id).await?.filter(|avatar| avatar.state == state);
     let Some(avatar) = found else { return Ok(StatusCode::NOT_FOUND.into_response()) };
     // The id comes from the database: it is 32 hex digits.
     let bytes = fs::read(desk.files.join(&avatar.id)).await?;
@@ -120,7 +125,12 @@ async fn picture(Shared(desk): Shared<Desk>, Path(id): Path<String>) -> Result<R
     Ok(([(header::CONTENT_TYPE, media_type), (header::CONTENT_DISPOSITION, disposition)], bytes).into_response())
 }
 
-// In an application that is more than an example these two are behind a login.
+// In an application that is more than an example these three are behind a login.
+
+/// What a person is to decide about. It is free of malware: only the verdict `nsfw` leads there.
+async fn under_review(Shared(desk): Shared<Desk>, Path(id): Path<String>) -> Result<Response, Ours> {
+    bytes_of(&desk, id, State::Review).await
+}
 
 async fn approve(Shared(desk): Shared<Desk>, Path(id): Path<String>) -> Result<Redirect, Ours> {
     desk.avatars.review(id, State::Published).await?;

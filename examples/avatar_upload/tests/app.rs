@@ -210,6 +210,7 @@ async fn only_what_is_clean_is_served() {
         let (served, answer) = app.get(&picture(folder.path())).await;
         assert_eq!(served, status, "{verdict}");
         assert_eq!(answer.contains("content-type: image/png") && answer.contains("rest of a picture"), status == 200);
+        assert_eq!(app.get(&format!("{}/review", picture(folder.path()))).await.0, 404);
         assert_eq!(app.get("/avatars/..%2Favatars.db").await.0, 404);
     }
 }
@@ -224,6 +225,7 @@ async fn a_person_decides_about_what_may_not_be_safe_to_show() {
     assert!(app.page_with("In review").await.contains("explicit nudity"));
     let picture = picture(folder.path());
     assert_eq!(app.get(&picture).await.0, 404);
+    assert_eq!(app.get(&format!("{picture}/review")).await.0, 200);
     let approve = format!("{picture}/approve");
     assert_eq!(ask(app.address, "POST", &approve, "sec-fetch-site: cross-site\r\n", b"").await.0, 403);
     assert_eq!(app.get(&picture).await.0, 404);

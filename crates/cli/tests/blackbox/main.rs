@@ -8,6 +8,7 @@ mod support;
 mod accounts;
 mod archives;
 mod async_scan;
+mod avatar_upload_example;
 mod bad_json;
 mod bad_multipart;
 mod bad_webhook_urls;

@@ -13,7 +13,7 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject as _},
 };
 
-use super::{Client, Inner, exchange::Exchange, retry::RetryPolicy};
+use super::{Client, Inner, channel::Connector, exchange::Exchange, retry::RetryPolicy};
 
 /// The service closes a connection on which nothing was asked for ten seconds; one of this age is not used again.
 const IDLE_AT_MOST: Duration = Duration::from_secs(5);
@@ -108,7 +108,8 @@ impl ClientBuilder {
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(self.connect_within));
-        let connector = HttpsConnectorBuilder::new().with_tls_config(tls(&self.ca_pem)?).https_or_http().enable_http1().wrap_connector(tcp);
+        let connector =
+            HttpsConnectorBuilder::new().with_tls_config(tls(&self.ca_pem)?).https_or_http().enable_http1().wrap_connector(Connector(tcp));
         let http =
             legacy::Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).pool_idle_timeout(IDLE_AT_MOST).build(connector);
         let exchange = Exchange { http, retry: self.retry, answer_within: self.answer_within };

@@ -12,11 +12,12 @@ use http::{
 };
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper_rustls::HttpsConnector;
-use hyper_util::client::legacy::{self, connect::HttpConnector};
+use hyper_util::client::legacy;
 use serde::{Deserialize, de::DeserializeOwned};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
+    channel::Connector,
     error::{ClientError, Refusal},
     retry::{RetryPolicy, Setback, retry_after},
     source::{FileSource, Progress, UploadBody},
@@ -26,7 +27,7 @@ use super::{
 const ANSWER_MAX: usize = 8 << 20;
 const MESSAGE_MAX: usize = 1000;
 
-pub(super) type Http = legacy::Client<HttpsConnector<HttpConnector>, UploadBody>;
+pub(super) type Http = legacy::Client<HttpsConnector<Connector>, UploadBody>;
 
 /// Sends calls.
 pub(super) struct Exchange {

@@ -31,6 +31,17 @@ enum Reply {
     Silence,
 }
 
+/// Refuses while the body is still on its way, and closes: on a thread of its own, so that it happens in the middle of a write.
+fn refuse_early(listener: std::net::TcpListener) {
+    use std::io::{Read as _, Write as _};
+    for stream in listener.incoming() {
+        let mut stream = stream.unwrap();
+        let _ = stream.read(&mut [0; 64 * 1024]);
+        let body = r#"{"error":"No.","code":"file_too_large"}"#;
+        write!(stream, "HTTP/1.1 413 So\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len()).unwrap();
+    }
+}
+
 #[derive(Clone, Debug)]
 struct Asked {
     connection: usize,
@@ -260,6 +271,20 @@ async fn each_refusal_has_its_remedy() {
         let refusal = error.refusal().unwrap();
         assert_eq!((refusal.status, refusal.code.as_deref(), refusal.request_id.as_deref()), (status, Some(code), Some("req_1")));
         assert_eq!(refusal.message, "No. [31m", "control characters stay out of logs");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_before_the_file_is_sent_is_heard() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let client = Client::builder(url, "fs_live_x").retry(RetryPolicy::none()).build().unwrap();
+    std::thread::spawn(|| refuse_early(listener));
+    for _ in 0..50 {
+        for file in [FileSource::bytes(vec![0; 20 << 20]), FileSource::reader(tokio::io::repeat(0))] {
+            let error = client.scan(file).await.unwrap_err();
+            assert!(matches!(error, ClientError::TooLarge(_)), "{error:?}");
+        }
     }
 }
 
