@@ -5,6 +5,7 @@ mod backup;
 mod config;
 mod deliveries;
 mod keys;
+mod receive;
 mod scan;
 mod serve;
 mod store;
@@ -39,6 +40,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Deliveries(arguments) => deliveries::run(&arguments, config),
         Command::Accounts(command) => accounts::run(command, config),
         Command::Keys(command) => keys::run(command, config),
+        Command::Receive(arguments) => receive::run(arguments, config),
         Command::Backup(arguments) => backup::run(arguments, config),
         Command::Config(flags) => config::run(flags, config),
     };

@@ -8,7 +8,7 @@ pub mod egress;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod intake;
-mod listen;
+pub mod listen;
 mod metrics;
 mod startup;
 mod state;
