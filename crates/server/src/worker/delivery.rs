@@ -4,6 +4,7 @@
 //! slow or down takes nothing from the others. A try is counted before it is sent; a crash may repeat a delivery, but loses none.
 
 mod secrets;
+mod signing;
 #[cfg(test)]
 mod tests;
 
@@ -18,10 +19,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use filesafety::{SigningSecret, sign};
 use filesafety_model::{AccountId, EventId, RetrySchedule, Timestamp};
 use filesafety_store::{AttemptError, AttemptRecord, DeliveryClaim, Next, Store, StoreError, WebhookTarget};
-use http::{HeaderMap, HeaderValue, header};
 use tokio::{
     sync::{Notify, watch},
     task::JoinSet,
@@ -32,6 +31,7 @@ use crate::{
     egress::{self, Egress, Outcome, WebhookRequest},
 };
 use secrets::SecretCache;
+use signing::headers;
 
 /// Attempts under way at once.
 const ATTEMPTS: usize = 512;
@@ -258,19 +258,6 @@ fn next_after(retry: &RetrySchedule, claim: &DeliveryClaim, tried: &Tried, now: 
 /// A number in 0..1 that spreads retries; nobody gains by guessing it.
 fn random_share() -> f64 {
     (RandomState::new().hash_one(0u8) >> 11) as f64 / (1u64 << 53) as f64
-}
-
-fn headers(secrets: &[SigningSecret], event: EventId, now: Timestamp, body: &[u8]) -> HeaderMap {
-    let (id, seconds) = (event.to_string(), now.as_millis().div_euclid(1000));
-    let signature = sign::sign(secrets, &id, seconds, body);
-    let value = |text: String| HeaderValue::try_from(text).expect("ids, numbers and base64 are visible ASCII");
-    let mut headers = HeaderMap::with_capacity(5);
-    headers.insert(header::USER_AGENT, HeaderValue::from_static(egress::USER_AGENT));
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(sign::ID_HEADER, value(id));
-    headers.insert(sign::TIMESTAMP_HEADER, value(seconds.to_string()));
-    headers.insert(sign::SIGNATURE_HEADER, value(signature));
-    headers
 }
 
 fn record(started_at: Timestamp, outcome: Outcome) -> AttemptRecord {

@@ -1,9 +1,11 @@
 use std::sync::Mutex;
 
+use filesafety::{SigningSecret, sign};
 use filesafety_model::{DeliveryId, Judgement, ScanId, ScanTypes, SecretId, Sha256, Verdict};
 use filesafety_store::{
     Access, Announcement, AttemptView, FileFacts, FirstDelivery, MasterKey, NewScan, Options, Outcome as Finished, SourceRecord, Submission,
 };
+use http::HeaderMap;
 use http_body_util::BodyExt;
 use rustls::RootCertStore;
 use tokio::time::Instant;
