@@ -12,7 +12,9 @@ mod queue;
 mod retention;
 mod scans;
 mod secrets;
+mod signing;
 mod sqlite;
+mod verdicts;
 
 use std::{
     fs,
@@ -30,7 +32,7 @@ use blob::BlobFolder;
 use secrets::Sealer;
 use sqlite::{Readers, Writer, queue::Turns, schema};
 
-pub use accounts::{Account, AccountChange, KeyRecord, NewKey, Overage, Principal, Rate, SigningSecret, Usage};
+pub use accounts::{Account, AccountChange, CustomHeader, KeyRecord, NewKey, Overage, Principal, Rate, Usage};
 pub use blob::{Blob, BlobWriter};
 pub use deliveries::{AttemptError, AttemptRecord, AttemptView, DeliveryClaim, DeliveryStatus, Next};
 pub use error::{Conflict, OpenError, QuotaExceeded, Result, StoreError};
@@ -42,6 +44,8 @@ pub use scans::{
     Page, Place, Recorded, Reusable, ScanRecord, SourceRecord, StateRecord, Submission, UploadSlot, WebhookState, WebhookTarget,
 };
 pub use secrets::{MasterKey, MasterKeyError};
+pub use signing::{NewSecret, SecretKind, SecretRecord, SecretState, SigningSecret};
+pub use verdicts::{ContentPage, ContentPlace, KnownContent, VerdictTurn};
 
 /// How to open a store.
 #[derive(Clone, Debug)]
@@ -203,6 +207,12 @@ impl Store {
 
     pub(crate) fn signal_deliveries(&self) {
         self.0.deliveries.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Tells, within this process, that another may have left something to do.
+    pub fn signal_all(&self) {
+        self.signal_queue();
+        self.signal_finished();
     }
 
     /// A scan finished: there is an event, and perhaps a delivery.

@@ -143,6 +143,10 @@ pub struct ScanRecord {
     pub fingerprint: String,
     pub state: StateRecord,
     pub deduplicated: bool,
+    /// How many verdicts it has had, its first included; the sequence of its newest event.
+    pub sequence: u32,
+    /// When newer data last turned its verdict.
+    pub updated_at: Option<Timestamp>,
     pub webhook: Option<WebhookState>,
 }
 

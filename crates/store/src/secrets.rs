@@ -30,6 +30,7 @@ pub(crate) enum Purpose {
     FetchUrl,
     ScanWebhook,
     AccountWebhook,
+    AccountHeaders,
     SigningSecret,
 }
 
@@ -142,6 +143,7 @@ impl Purpose {
             Self::FetchUrl => "fetch-url",
             Self::ScanWebhook => "scan-webhook",
             Self::AccountWebhook => "account-webhook",
+            Self::AccountHeaders => "account-headers",
             Self::SigningSecret => "signing-secret",
         };
         [name.as_bytes(), b"\0", row.as_bytes()].concat()

@@ -11,6 +11,8 @@ mod readers;
 pub(crate) mod retention;
 pub(crate) mod scans;
 pub(crate) mod schema;
+pub(crate) mod signing;
+pub(crate) mod verdicts;
 mod writer;
 
 use std::{fs, os::unix::fs::OpenOptionsExt, path::Path, thread, time::Duration};

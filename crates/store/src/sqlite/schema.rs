@@ -8,7 +8,8 @@ use crate::{
 };
 
 /// What version `n` adds stands at place `n - 1`.
-const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/sqlite/0001_first.sql")];
+const MIGRATIONS: [&str; 2] =
+    [include_str!("../../migrations/sqlite/0001_first.sql"), include_str!("../../migrations/sqlite/0003_secrets.sql")];
 
 /// The schema this build writes.
 pub(crate) const KNOWN: u32 = MIGRATIONS.len() as u32;

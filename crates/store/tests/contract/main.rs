@@ -8,4 +8,6 @@ mod deliveries;
 mod keeping;
 mod queue;
 mod scans;
+mod signing;
 mod support;
+mod verdicts;
