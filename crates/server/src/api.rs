@@ -4,7 +4,7 @@ pub(crate) mod auth;
 mod deliveries;
 mod docs;
 pub(crate) mod error;
-mod events;
+pub(crate) mod events;
 mod health;
 pub(crate) mod openapi;
 pub(crate) mod rate;

@@ -334,6 +334,11 @@ impl Store {
         self.write(job).await
     }
 
+    /// The token of a scan's upload URL: always the same, so that a repeated request gets the same URL.
+    pub fn upload_token(&self, scan: ScanId) -> String {
+        self.sealer().token(&scan.to_string())
+    }
+
     /// What an upload URL leads to at `now`.
     pub async fn upload_slot(&self, scan: ScanId, token_hash: [u8; 32], now: Timestamp) -> Result<UploadSlot> {
         self.read(move |conn| sql::upload_slot(conn, scan, &token_hash, now)).await
