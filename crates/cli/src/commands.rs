@@ -5,7 +5,10 @@ mod backup;
 mod config;
 mod deliveries;
 mod keys;
+mod listen;
+mod rescan;
 mod scan;
+mod secrets;
 mod serve;
 mod store;
 mod submit;
@@ -39,6 +42,9 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Deliveries(arguments) => deliveries::run(&arguments, config),
         Command::Accounts(command) => accounts::run(command, config),
         Command::Keys(command) => keys::run(command, config),
+        Command::Secrets(command) => secrets::run(command, config),
+        Command::Listen(arguments) => listen::run(arguments, config),
+        Command::Rescan(arguments) => rescan::run(arguments, config),
         Command::Backup(arguments) => backup::run(arguments, config),
         Command::Config(flags) => config::run(flags, config),
     };
