@@ -43,6 +43,8 @@ struct Listener {
     forwarder: Option<Forwarder>,
     printer: Printer,
     place: PlaceFile,
+    /// Whether the place is that of an event, which goes when its scan is erased.
+    at_event: bool,
     saved_at: Instant,
 }
 
@@ -62,7 +64,7 @@ pub(super) fn run(arguments: ListenArguments, config: Option<PathBuf>) -> Result
     let forwarder = arguments.forward_to.as_deref().map(|url| Forwarder::new(url, &settings, &folder)).transpose()?;
     let place = PlaceFile::open(&folder, &client, arguments.forward_to.as_deref())?;
     let printer = Printer::new(arguments.json);
-    let mut listener = Listener { client, filters, forwarder, printer, place, saved_at: Instant::now() };
+    let mut listener = Listener { client, filters, forwarder, printer, place, at_event: true, saved_at: Instant::now() };
     if arguments.from_now {
         listener.place.forget()?;
     }
@@ -158,7 +160,8 @@ impl Listener {
             Item::Message(message) => self.take_event(&message).await,
             Item::Place(place) => {
                 self.place.set(&place);
-                if self.saved_at.elapsed() >= SAVE_EVERY || !self.place.is_saved_once() {
+                if self.at_event || self.saved_at.elapsed() >= SAVE_EVERY {
+                    self.at_event = false;
                     self.save()?;
                 }
                 Ok(())
@@ -177,6 +180,7 @@ impl Listener {
         }
         if let Some(id) = &message.id {
             self.place.set(id);
+            self.at_event = true;
         }
         self.save()
     }

@@ -65,11 +65,6 @@ impl PlaceFile {
         self.place.is_some()
     }
 
-    /// Whether a start after this one resumes.
-    pub(super) fn is_saved_once(&self) -> bool {
-        self.saved.is_some()
-    }
-
     /// Moves the place, in hand; what is no place is passed over.
     pub(super) fn set(&mut self, place: &str) {
         if is_place(place) {
@@ -153,7 +148,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.place");
         let mut file = PlaceFile::at(path.clone()).unwrap();
-        assert_eq!((file.get(), file.is_saved_once()), (None, false));
+        assert_eq!((file.get(), file.is_known()), (None, false));
         file.set("evt_1");
         file.set("two\r\nlines");
         file.set("");
