@@ -49,6 +49,14 @@ impl HashLists {
         Ok(reading.finish())
     }
 
+    /// One list that stands in memory, as if it were called `name`.
+    #[cfg(fuzzing)]
+    pub(crate) fn of_bytes(name: &str, text: &[u8]) -> Result<Self, LoadError> {
+        let mut reading = Reading::default();
+        reading.read_lines(Path::new(name), text)?;
+        Ok(reading.finish())
+    }
+
     /// What the lists call this object. A digest is computed only where a list of its kind has entries.
     pub(crate) fn lookup(&self, object: &[u8]) -> Vec<Hit> {
         let found = [
@@ -246,6 +254,11 @@ impl Default for Reading {
 
 impl Reading {
     fn read(&mut self, path: &Path) -> Result<(), LoadError> {
+        let file = File::open(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+        self.read_lines(path, BufReader::with_capacity(1 << 16, file))
+    }
+
+    fn read_lines(&mut self, path: &Path, mut lines: impl BufRead) -> Result<(), LoadError> {
         let refused = |source| LoadError::Read { path: path.to_owned(), source };
         let (extension, meaning) = (Extension::of(path), Meaning::of(path));
         if meaning == Meaning::Allowed && extension != Extension::Sha256 {
@@ -254,12 +267,11 @@ impl Reading {
         }
         self.digest.update(extension.as_str());
         self.digest.update(format!("{meaning:?}"));
-        let mut file = BufReader::with_capacity(1 << 16, File::open(path).map_err(refused)?);
         let mut line = Vec::new();
         for number in 1.. {
             line.clear();
             let limit = MAX_LINE as u64 + 1;
-            let read = file.by_ref().take(limit).read_until(b'\n', &mut line).map_err(refused)?;
+            let read = lines.by_ref().take(limit).read_until(b'\n', &mut line).map_err(refused)?;
             if read == 0 {
                 break;
             }

@@ -6,6 +6,8 @@
 mod budget;
 mod clamd;
 mod filetype;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod hashes;
 mod nsfw;
 mod pipeline;

@@ -104,6 +104,12 @@ impl Classifier {
     }
 }
 
+/// Decodes a picture and drops the pixels; a panic of a decoder comes through.
+#[cfg(fuzzing)]
+pub(crate) fn decode_only(picture: &[u8], limits: &PictureLimits, reserve: &mut dyn FnMut(u64) -> bool) {
+    let _ = shots(picture, limits, Deadline::after(Duration::from_secs(5)), &mut Memory { reserve });
+}
+
 /// Decodes and reduces; the pixels are gone when this returns.
 fn shots(picture: &[u8], limits: &PictureLimits, deadline: Deadline, memory: &mut Memory<'_>) -> Result<Vec<Shot>, PictureFault> {
     /// The reduced frames, the network's layers, tables of the decoders.

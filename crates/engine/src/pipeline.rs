@@ -18,27 +18,21 @@ use crate::{
 
 /// Scans one file with everything inside it.
 pub(crate) fn scan(engine: &Engine, scanner: &mut Scanner<'_>, input: &Input<'_>, memory: &dyn Memory) -> Result<Report, MemoryShort> {
-    let mut walk = Walk {
-        engine,
-        scanner,
-        budget: Budget::new(&engine.limits, input.content.len() as u64, memory),
-        virus: input.types.virus().then(Findings::default),
-        pictures: input.types.nsfw().then(Pictures::default),
-        coverage: Coverage::default(),
-        path: String::new(),
-        depth: 0,
-        door: Door::Open,
-        scratch: vec![0; STEP],
-    };
-    let stopped = walk.examine(input.content, input.name).err().map(|Stop| walk.budget.stopped());
-    match stopped {
-        Some(Some(Stopped::MemoryShort)) => return Err(MemoryShort),
-        Some(Some(Stopped::Limit(limit))) => walk.limit(limit),
-        // No one else makes a `Stop`; should one appear, the file was not examined to its end.
-        Some(None) => walk.limit(Limit::Time),
-        None => {}
-    }
-    Ok(walk.report())
+    let mut walk = Walk::new(engine, scanner, input.content.len(), memory);
+    walk.virus = input.types.virus().then(Findings::default);
+    walk.pictures = input.types.nsfw().then(Pictures::default);
+    walk.run(input)
+}
+
+/// Opens everything and shows it to no detector.
+#[cfg(fuzzing)]
+pub(crate) fn unpack_only(
+    engine: &Engine,
+    scanner: &mut Scanner<'_>,
+    input: &Input<'_>,
+    memory: &dyn Memory,
+) -> Result<Report, MemoryShort> {
+    Walk::new(engine, scanner, input.content.len(), memory).run(input)
 }
 
 /// So much is decoded between two looks at the budget.
@@ -89,6 +83,36 @@ struct Findings {
     clamd: Vec<Detection>,
     /// Why clamd gives no answers, once it has failed to.
     clamd_silence: Option<String>,
+}
+
+impl<'a, 'r> Walk<'a, 'r> {
+    /// A walk without detectors.
+    fn new(engine: &'a Engine, scanner: &'a mut Scanner<'r>, file_bytes: usize, memory: &'a dyn Memory) -> Self {
+        Self {
+            engine,
+            scanner,
+            budget: Budget::new(&engine.limits, file_bytes as u64, memory),
+            virus: None,
+            pictures: None,
+            coverage: Coverage::default(),
+            path: String::new(),
+            depth: 0,
+            door: Door::Open,
+            scratch: vec![0; STEP],
+        }
+    }
+
+    fn run(mut self, input: &Input<'_>) -> Result<Report, MemoryShort> {
+        let stopped = self.examine(input.content, input.name).err().map(|Stop| self.budget.stopped());
+        match stopped {
+            Some(Some(Stopped::MemoryShort)) => return Err(MemoryShort),
+            Some(Some(Stopped::Limit(limit))) => self.limit(limit),
+            // No one else makes a `Stop`; should one appear, the file was not examined to its end.
+            Some(None) => self.limit(Limit::Time),
+            None => {}
+        }
+        Ok(self.report())
+    }
 }
 
 impl Walk<'_, '_> {

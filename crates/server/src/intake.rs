@@ -13,6 +13,8 @@ use sha2::Digest as _;
 pub(crate) use body::{BodyFault, PacedBody};
 pub(crate) use drain::drain_when_dropped;
 pub(crate) use fields::{FieldError, Fields, JsonSubmission, Wishes};
+#[cfg(fuzzing)]
+pub(crate) use multipart::Source;
 pub(crate) use multipart::{Multipart, MultipartError};
 
 /// A file on its way in.

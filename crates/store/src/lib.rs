@@ -37,7 +37,7 @@ pub use blob::{Blob, BlobWriter};
 pub use deliveries::{AttemptError, AttemptRecord, AttemptView, DeliveryClaim, DeliveryStatus, Next};
 pub use error::{Conflict, OpenError, QuotaExceeded, Result, StoreError};
 pub use events::{After, EventPage, EventPlace, EventRecord};
-pub use queue::{Beside, Claimed, Content, Lease, QueueDepths, Recovered};
+pub use queue::{Beside, ClaimLimit, Claimed, Content, Lease, QueueDepths, Recovered};
 pub use retention::{RetentionPolicy, Swept};
 pub use scans::{
     Accepted, Announcement, Awaiting, Cursor, CursorError, Earlier, FileFacts, FirstDelivery, IdempotencyKey, ListFilter, NewScan, Outcome,

@@ -32,6 +32,14 @@ pub struct Claimed {
     pub crashes: u32,
 }
 
+/// How many scans to claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClaimLimit {
+    pub total: u32,
+    /// Of them in the sync lane. Less than `total` keeps a place for scans that nobody waits for.
+    pub sync: u32,
+}
+
 /// Where a claimed scan's bytes are.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Content {
@@ -79,7 +87,8 @@ pub struct QueueDepths {
 impl Store {
     /// Claims up to `limit` scans until `until`: sync before async, but one in four is async while any waits; among async, accounts take turns.
     /// Never a suspect. Leases that ran out by `now` come back first. A row that cannot be read ends `failed`, is logged, and stops no other.
-    pub async fn claim(&self, now: Timestamp, until: Timestamp, limit: u32) -> Result<Vec<Claimed>> {
+    pub async fn claim(&self, now: Timestamp, until: Timestamp, limit: impl Into<ClaimLimit>) -> Result<Vec<Claimed>> {
+        let limit = limit.into();
         let turns = Arc::clone(self.turns());
         let job = move |conn: &Connection| {
             sql::recover(conn, Some(now))?;
@@ -210,6 +219,12 @@ impl Store {
                 Content::Lost
             }
         }
+    }
+}
+
+impl From<u32> for ClaimLimit {
+    fn from(total: u32) -> Self {
+        Self { total, sync: total }
     }
 }
 

@@ -5,6 +5,8 @@ use std::fs;
 use serde_json::Value;
 
 use crate::support::archives::zip_of;
+use crate::support::authority::Authority;
+use crate::support::clamd::Clamd;
 use crate::support::eicar::eicar;
 use crate::support::server::{KEY, filesafety};
 use crate::support::{Options, Server, pictures};
@@ -90,4 +92,40 @@ fn submit_and_status_talk_to_the_server() {
     let output = client(&["submit", "no-such-file"]);
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("no-such-file"));
+}
+
+#[test]
+fn submit_speaks_tls_with_roots_of_ones_own() {
+    let (certificate, key) = Authority::trusted().issue_pem();
+    let options = Options::new();
+    let certificate = options.write("certificate.pem", certificate.as_bytes());
+    let key = options.write("key.pem", key.as_bytes());
+    let server =
+        options.env("FILESAFETY_TLS_CERT", &certificate.to_string_lossy()).env("FILESAFETY_TLS_KEY", &key.to_string_lossy()).start();
+    let options = server.options();
+    let file = options.write("to-submit.com", &eicar());
+    let mut command = filesafety(options.folder());
+    let url = format!("https://localhost:{}", server.address().port());
+    command.env("FILESAFETY_URL", url).env("FILESAFETY_API_KEY", KEY).arg("submit").arg(&file);
+    let stranger = command.output().expect("the binary starts");
+    let said = String::from_utf8_lossy(&stranger.stderr).into_owned();
+    assert!(!stranger.status.success() && said.contains("certificate"), "{said}");
+    let known = command.env("FILESAFETY_CA_FILE", options.folder().join("authority.pem")).output().expect("the binary starts");
+    let said = String::from_utf8_lossy(&known.stdout).into_owned();
+    assert!(said.contains("infected"), "{said}{}", String::from_utf8_lossy(&known.stderr));
+}
+
+#[test]
+fn scan_asks_a_clamd_as_well() {
+    let options = Options::strict();
+    let Some(clamd) = Clamd::start(options.folder()) else { return };
+    let marked = options.write("marked.txt", &[b"this has ", Clamd::MARK].concat());
+    let address = format!("unix:{}", clamd.socket().display());
+    let scan = || options.run(&["scan", "--json", "--clamd", &address, &marked.to_string_lossy()]);
+    let found = scan();
+    assert_eq!(found.status.code(), Some(1), "{}", String::from_utf8_lossy(&found.stderr));
+    assert_eq!(lines(&found)[0]["virus"]["signature"], "Local.Marked.UNOFFICIAL");
+    drop(clamd);
+    let silent = scan();
+    assert_eq!(silent.status.code(), Some(2), "{}", String::from_utf8_lossy(&silent.stdout));
 }

@@ -32,9 +32,23 @@ pub(crate) struct FileInHand {
     pub(crate) lane: Lane,
 }
 
-/// How long an engine that does not answer is asked again.
-pub(crate) const PATIENCE_SYNC: Duration = Duration::from_secs(20);
-pub(crate) const PATIENCE_ASYNC: Duration = Duration::from_secs(60);
+/// What a scan may take before it has a judgement.
+pub(crate) struct Terms<'a> {
+    /// Whether somebody waits for the answer at this moment.
+    pub(crate) awaited: &'a (dyn Fn() -> bool + Sync),
+    /// Whether the turn is kept between tries: nothing may run beside this scan.
+    pub(crate) alone: bool,
+}
+
+impl Terms<'_> {
+    /// How long an engine that does not answer is asked again.
+    fn patience(&self) -> Duration {
+        if (self.awaited)() { PATIENCE_AWAITED } else { PATIENCE }
+    }
+}
+
+const PATIENCE_AWAITED: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Judge {
     pub(crate) fn new(engine: Engine, threads: NonZeroUsize, memory: u64, policy: Policy) -> std::io::Result<Self> {
@@ -56,20 +70,20 @@ impl Judge {
         format!("{};{extension};{};{engine}", types.names().join(","), self.policy)
     }
 
-    /// Judges `file` in the turn it has; an engine that does not answer is asked again for `patience`.
-    pub(crate) async fn judge(&self, file: &FileInHand, memory: Reservation, turn: Turn, patience: Duration) -> Judged {
-        let give_up = Instant::now() + patience;
+    /// Judges `file` in the turn it has; an engine that does not answer is asked again for as long as `terms` allow.
+    pub(crate) async fn judge(&self, file: &FileInHand, memory: Reservation, turn: Turn, terms: Terms<'_>) -> Judged {
+        let start = Instant::now();
         let mut wait = Duration::from_millis(500);
-        let mut held = Some((memory, turn));
+        let (mut memory, mut turn) = (Some(memory), Some(turn));
         loop {
-            let (memory, turn) = match held.take() {
-                Some(held) => held,
-                None => (self.memory.reserve(file.content.len() as u64).await, self.turns.next(file.lane).await),
+            let held = match memory.take() {
+                Some(memory) => memory,
+                None => self.memory.reserve(file.content.len() as u64).await,
             };
-            let judged = self.judge_once(file, memory, turn).await;
+            let judged = self.judge_once(file, held, &mut turn, terms.alone).await;
             let failure = judged.judgement.failure.as_ref();
             let silent = failure.is_some_and(|failure| failure.code == FailureCode::EngineUnavailable);
-            if !silent || Instant::now() + wait > give_up {
+            if !silent || start.elapsed() + wait > terms.patience() {
                 return judged;
             }
             tokio::time::sleep(wait).await;
@@ -77,17 +91,23 @@ impl Judge {
         }
     }
 
-    async fn judge_once(&self, file: &FileInHand, memory: Reservation, turn: Turn) -> Judged {
+    /// Afterwards `turn` is empty, unless the scan runs `alone`.
+    async fn judge_once(&self, file: &FileInHand, memory: Reservation, turn: &mut Option<Turn>, alone: bool) -> Judged {
         let mut deaths = 0;
-        let mut held = Some((memory, turn));
+        let mut memory = Some(memory);
         loop {
-            let (memory, turn) = match held.take() {
-                Some(held) => held,
-                None => (self.memory.reserve_whole(file.content.len() as u64).await, self.turns.next(file.lane).await),
+            let held = match memory.take() {
+                Some(memory) => memory,
+                None => self.memory.reserve_whole(file.content.len() as u64).await,
             };
-            let job = Job { content: file.content.clone(), name: file.name.clone(), types: file.types, memory };
+            if turn.is_none() {
+                *turn = Some(self.turns.next(file.lane).await);
+            }
+            let job = Job { content: file.content.clone(), name: file.name.clone(), types: file.types, memory: held };
             let outcome = self.threads.scan(job).await;
-            drop(turn);
+            if !alone {
+                *turn = None;
+            }
             match outcome {
                 Ok(Scanned { report, engine }) => {
                     let judgement = decide(&self.policy, &self.ask(file.types), &report);

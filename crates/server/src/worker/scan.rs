@@ -2,6 +2,7 @@
 
 mod express;
 mod fetched;
+mod places;
 mod queue;
 
 use std::{
@@ -105,6 +106,11 @@ impl Desk {
         });
         waiting.entry(scan).or_default().push(sender);
         receiver
+    }
+
+    /// Whether a caller waits for the end of `scan`.
+    fn is_awaited(&self, scan: ScanId) -> bool {
+        self.waiting().get(&scan).is_some_and(|senders| senders.iter().any(|sender| !sender.is_closed()))
     }
 
     /// Starts no more scans; those that run go on.

@@ -9,7 +9,7 @@ use super::{
     columns::{firsts, json, number, parsed},
     scans,
 };
-use crate::{Beside, Lease, QueueDepths, Recovered, Result, ScanRecord, StoreError, Submission, blob::BlobRow};
+use crate::{Beside, ClaimLimit, Lease, QueueDepths, Recovered, Result, ScanRecord, StoreError, Submission, blob::BlobRow};
 
 /// Who had the last turns. Kept in memory: a restart may give a turn twice, and no more.
 #[derive(Debug, Default)]
@@ -60,20 +60,28 @@ pub(crate) struct ClaimedRow {
 }
 
 /// Claims up to `limit` scans that are no suspects.
-pub(crate) fn claim(conn: &Connection, turns: &mut Turns, now: Timestamp, until: Timestamp, limit: u32) -> Result<Vec<ClaimedRow>> {
+pub(crate) fn claim(conn: &Connection, turns: &mut Turns, now: Timestamp, until: Timestamp, limit: ClaimLimit) -> Result<Vec<ClaimedRow>> {
     let mut accounts = waiting_accounts(conn)?;
     turns.served.retain(|account, _| accounts.contains(account));
     let mut claimed = Vec::new();
-    while claimed.len() < limit as usize {
-        let Some((lane, account, scan)) = next(conn, turns, &mut accounts)? else { break };
+    let mut sync_left = limit.sync;
+    while claimed.len() < limit.total as usize {
+        let lanes = turns.lanes().into_iter().filter(|lane| *lane == Submission::Async || sync_left > 0);
+        let Some((lane, account, scan)) = next(conn, turns, lanes, &mut accounts)? else { break };
         turns.took(lane, &account);
+        sync_left -= u32::from(lane == Submission::Sync);
         claimed.extend(lease_or_end(conn, &scan, now, until)?);
     }
     Ok(claimed)
 }
 
-fn next(conn: &Connection, turns: &Turns, accounts: &mut Vec<String>) -> Result<Option<(Submission, String, String)>> {
-    for lane in turns.lanes() {
+fn next(
+    conn: &Connection,
+    turns: &Turns,
+    lanes: impl Iterator<Item = Submission>,
+    accounts: &mut Vec<String>,
+) -> Result<Option<(Submission, String, String)>> {
+    for lane in lanes {
         let found = match lane {
             Submission::Sync => oldest(
                 conn,

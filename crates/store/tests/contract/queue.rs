@@ -1,5 +1,5 @@
 use filesafety_model::{AccountId, ScanId, Verdict};
-use filesafety_store::{Accepted, Access, AccountChange, Beside, Content, Lease, Place, StoreError, Submission};
+use filesafety_store::{Accepted, Access, AccountChange, Beside, ClaimLimit, Content, Lease, Place, StoreError, Submission};
 
 use crate::support::{Fixture, QUEUE, all, at, blob, entropy, facts, fixture, new_scan, now, open, outcome, webhook};
 
@@ -30,6 +30,20 @@ async fn sync_goes_first_but_one_in_four_is_async() {
     let order = claim_ids(&f, 10).await;
     let places: Vec<_> = order.iter().enumerate().filter(|(_, id)| asynchronous.contains(id)).map(|(place, _)| place).collect();
     assert_eq!(places, [3, 7]);
+}
+
+#[tokio::test]
+async fn a_place_can_be_kept_for_scans_that_nobody_waits_for() {
+    let f = fixture().await;
+    for _ in 0..4 {
+        f.queued(|new| new.lane = Submission::Sync).await;
+    }
+    let limit = ClaimLimit { total: 3, sync: 2 };
+    let lanes =
+        async || -> Vec<_> { f.store.claim(now(), at(60), limit).await.unwrap().into_iter().map(|claimed| claimed.scan.lane).collect() };
+    assert_eq!(lanes().await, [Submission::Sync; 2]);
+    f.queued(|_| {}).await;
+    assert_eq!(lanes().await, [Submission::Sync, Submission::Async, Submission::Sync]);
 }
 
 #[tokio::test]

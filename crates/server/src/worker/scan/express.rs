@@ -20,7 +20,7 @@ use crate::{
     clock, intake,
     state::InFlightKey,
     worker::{
-        judge::{FileInHand, Judged, PATIENCE_SYNC},
+        judge::{FileInHand, Judged, Terms},
         ticket::Ticket,
         turns::Lane,
     },
@@ -66,6 +66,8 @@ struct Judging {
     task: JoinHandle<Judged>,
     /// Whether a thread works on it.
     begun: Arc<AtomicBool>,
+    /// Whether the caller still waits.
+    awaited: Arc<AtomicBool>,
     types: ScanTypes,
 }
 
@@ -127,7 +129,7 @@ impl Desk {
         if let Some(accepted) = caller.accepted.take() {
             let _ = accepted.send(());
         }
-        let judged = judging.ended(self).await;
+        let judged = judging.ended_unless_left(self, caller).await;
         let ending = Ending { id: ticket.id(), metadata: ticket.metadata(), webhook: ticket.has_webhook() };
         let outcome = self.outcome(&ending, Some(&facts), FactsAre::Known, judged);
         let mut record = ticket.finished(&outcome, false);
@@ -145,15 +147,17 @@ impl Desk {
     fn begin(self: &Arc<Self>, ticket: &Ticket, facts: &FileFacts, content: Bytes) -> Judging {
         let file = FileInHand { content, name: facts.name.clone(), types: ticket.types(), lane: Lane::Sync };
         let begun = Arc::new(AtomicBool::new(false));
-        let (desk, begins) = (self.clone(), begun.clone());
+        let awaited = Arc::new(AtomicBool::new(true));
+        let (desk, begins, waits) = (self.clone(), begun.clone(), awaited.clone());
         let types = file.types;
         let task = tokio::spawn(async move {
             let memory = desk.judge.memory.reserve(file.content.len() as u64).await;
             let turn = desk.judge.turns.next(Lane::Sync).await;
             begins.store(true, Ordering::Release);
-            desk.judge.judge(&file, memory, turn, PATIENCE_SYNC).await
+            let terms = Terms { awaited: &|| waits.load(Ordering::Relaxed), alone: false };
+            desk.judge.judge(&file, memory, turn, terms).await
         });
-        Judging { task, begun, types }
+        Judging { task, begun, awaited, types }
     }
 
     /// Writes down a scan with its judgement, its own or an earlier one's.
@@ -200,6 +204,19 @@ impl Desk {
 }
 
 impl Judging {
+    /// As [`Judging::ended`]; from the moment the caller leaves a silent engine has longer to answer.
+    async fn ended_unless_left(&mut self, desk: &Desk, caller: &mut Caller) -> Judged {
+        let awaited = self.awaited.clone();
+        let judged = self.ended(desk);
+        tokio::pin!(judged);
+        tokio::select! {
+            biased;
+            judged = &mut judged => return judged,
+            () = caller.finished.closed() => awaited.store(false, Ordering::Relaxed),
+        }
+        judged.await
+    }
+
     async fn ended(&mut self, desk: &Desk) -> Judged {
         (&mut self.task).await.unwrap_or_else(|error| {
             tracing::error!(%error, "judging ended without a judgement");

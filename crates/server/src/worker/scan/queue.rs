@@ -3,17 +3,18 @@
 use std::{sync::Arc, time::Duration};
 
 use filesafety_model::{FailureCode, Judgement};
-use filesafety_store::{Beside, Claimed, Content, FileFacts, Lease, Outcome, ScanRecord, StoreError, Submission};
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
-};
+use filesafety_store::{Beside, ClaimLimit, Claimed, Content, FileFacts, Lease, Outcome, ScanRecord, StoreError, Submission};
+use tokio::time::timeout;
 
-use super::{Desk, Ending, FactsAre, LEASE, RENEW_EVERY, fetched::Download};
+use super::{
+    Desk, Ending, FactsAre, LEASE, RENEW_EVERY,
+    fetched::Download,
+    places::{Place, Places},
+};
 use crate::{
     clock,
     worker::{
-        judge::{FileInHand, Judged, PATIENCE_ASYNC, PATIENCE_SYNC},
+        judge::{FileInHand, Judged, Terms},
         memory::Reservation,
         turns::{Lane, Turn},
     },
@@ -30,23 +31,21 @@ impl Desk {
     pub(crate) async fn serve_queue(self: Arc<Self>, threads: usize) {
         tokio::spawn(self.clone().renew_leases());
         self.run_suspects(threads).await;
-        // One claim more than there are threads, so that the next one's bytes are read while they scan.
-        let places = Arc::new(Semaphore::new(threads + 1));
+        let places = Places::new(threads);
         let mut changed = self.store.signals().queue;
         let mut look = tokio::time::interval(LOOK_EVERY);
         while !self.is_draining() {
-            let free = u32::try_from(places.available_permits()).unwrap_or(u32::MAX);
-            let claimed = if free == 0 { Vec::new() } else { self.claim(free).await };
-            let more = claimed.len() as u32 == free;
+            let free = places.free();
+            let claimed = if free.total == 0 { Vec::new() } else { self.claim(free).await };
             for claimed in claimed {
                 self.running().insert(claimed.lease.scan, claimed.lease);
-                let Ok(place) = places.clone().acquire_owned().await else { return };
+                let place = places.take(lane_of(&claimed.scan));
                 tokio::spawn(self.clone().run_beside_others(claimed, place, places.clone()));
             }
             tokio::select! {
-                // A place must come free before the next claim.
-                _ = places.acquire(), if more => {}
-                _ = changed.changed(), if !more => {}
+                // What stayed behind for want of a place goes on.
+                () = places.freed(), if places.are_short() => {}
+                _ = changed.changed(), if places.free().total > 0 => {}
                 () = self.draining() => {}
                 // Leases run out silently, and a scan whose lease ran out while it ran is a suspect.
                 _ = look.tick() => self.run_suspects(threads).await,
@@ -55,7 +54,7 @@ impl Desk {
     }
 
     /// A URL is fetched without a place: a slow host keeps no scan from its thread.
-    async fn run_beside_others(self: Arc<Self>, mut claimed: Claimed, place: OwnedSemaphorePermit, places: Arc<Semaphore>) {
+    async fn run_beside_others(self: Arc<Self>, mut claimed: Claimed, place: Place, places: Places) {
         let mut place = Some(place);
         let mut download = None;
         if let Content::Url(url) = &claimed.content {
@@ -65,13 +64,13 @@ impl Desk {
             claimed.content = Content::Lost;
         }
         let _place = match place {
-            Some(place) => Ok(place),
-            None => places.acquire_owned().await,
+            Some(place) => place,
+            None => places.next(lane_of(&claimed.scan)).await,
         };
         self.run_claimed(claimed, download, Company::Others).await;
     }
 
-    async fn claim(&self, limit: u32) -> Vec<Claimed> {
+    async fn claim(&self, limit: ClaimLimit) -> Vec<Claimed> {
         let now = clock::now();
         match self.store.claim(now, now.plus(LEASE), limit).await {
             Ok(claimed) if self.is_draining() => {
@@ -132,10 +131,7 @@ impl Desk {
         if crashes >= CRASHES_AT_MOST {
             return self.end_with(lease, &scan, None, self.judge.crashed(scan.types)).await;
         }
-        let lane = match scan.lane {
-            Submission::Sync => Lane::Sync,
-            Submission::Async => Lane::Async,
-        };
+        let lane = lane_of(&scan);
         let in_hand = match download {
             Some(fetched) => fetched.map(|download| (download.content, download.facts, download.memory)).map_err(Judged::from),
             None => self.take_in_hand(lease, &scan, content, company).await?,
@@ -152,11 +148,8 @@ impl Desk {
         };
         self.store.start(lease, beside).await?;
         let file = FileInHand { content, name: facts.name, types: scan.types, lane };
-        let patience = match lane {
-            Lane::Sync => PATIENCE_SYNC,
-            Lane::Async => PATIENCE_ASYNC,
-        };
-        let judged = self.judge.judge(&file, memory, turn, patience).await;
+        let terms = Terms { awaited: &|| self.is_awaited(scan.id), alone: matches!(company, Company::Nobody { .. }) };
+        let judged = self.judge.judge(&file, memory, turn, terms).await;
         drop(file);
         self.end_with(lease, &scan, fetched, judged).await
     }
@@ -241,6 +234,13 @@ impl Desk {
                 Err(_) => tracing::warn!("the store takes long to renew leases; trying again"),
             }
         }
+    }
+}
+
+fn lane_of(scan: &ScanRecord) -> Lane {
+    match scan.lane {
+        Submission::Sync => Lane::Sync,
+        Submission::Async => Lane::Async,
     }
 }
 
