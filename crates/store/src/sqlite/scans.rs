@@ -261,7 +261,8 @@ pub(crate) fn announce(conn: &Connection, scan: ScanId, finish: &Finish) -> Resu
     if let Some(delivery) = &outcome.delivery {
         conn.prepare_cached(
             "INSERT INTO deliveries (id, account, scan, event, host, status, due_at) \
-             SELECT ?1, account, id, ?3, webhook_host, 'pending', ?4 FROM scans WHERE id = ?2 AND webhook_host IS NOT NULL",
+             SELECT ?1, account, id, ?3, CASE WHEN instr(webhook_host, ':') = 0 OR webhook_host GLOB '*]' THEN webhook_host || ':443' ELSE webhook_host END, \
+             'pending', ?4 FROM scans WHERE id = ?2 AND webhook_host IS NOT NULL",
         )?
         .execute(params![delivery.id.to_string(), id, event, delivery.due_at.as_millis()])?;
     }
