@@ -20,17 +20,22 @@ use super::circuit::{Circuit, LONGEST_POSTPONED, Passage};
 /// Attempts under way at once.
 pub(super) const SLOTS: usize = 512;
 /// Of these at most so many of one lane: neither first attempts nor retries can hold the others back.
-const OF_LANE: usize = SLOTS / 4 * 3;
+const OF_LANE: usize = SLOTS / 8 * 7;
+/// Of these at most so many of one account.
+const OF_ACCOUNT: usize = SLOTS - 16;
 /// Slots, of all and of a lane, that only hosts may take whose last attempt succeeded and who answer.
-const RESERVE: usize = SLOTS / 8;
+const RESERVE: usize = SLOTS / 4;
 /// Most attempts under way at one host, by what is known of it.
 const OF_PROVEN: usize = 64;
 const OF_UNKNOWN: usize = 16;
+const OF_SLOW: usize = 8;
 const OF_FAILING: usize = 4;
 /// What a host that just succeeded for the first time may have under way; each further success adds one.
 const WINDOW: usize = 8;
-/// An attempt that has no answer for so long marks its host as slow.
-const SLOW: Duration = Duration::from_secs(1);
+/// An attempt without an answer for so many times what is usual at its host marks that as slow, within these bounds.
+const SLOW_TIMES: u32 = 4;
+const SLOW_SOONEST: Duration = Duration::from_millis(100);
+const SLOW_LATEST: Duration = Duration::from_secs(1);
 /// A line without room has its next turn after so long: an attempt at its own host that ends gives it one sooner.
 const ROOM_OF_HOST: Duration = Duration::from_secs(2);
 const ROOM_OF_ALL: Duration = Duration::from_millis(250);
@@ -53,6 +58,8 @@ struct Host {
     started: Vec<Instant>,
     /// Grows with each success, shrinks with each failure; 0: nothing has ended there yet.
     window: usize,
+    /// How long attempts that succeeded took of late.
+    usual: Duration,
 }
 
 /// How an attempt ended, for its host.
@@ -95,8 +102,9 @@ impl Slots {
         };
         let standing = host.standing(instant);
         let (account_share, reserve) = match standing {
-            Standing::Proven => (2 * free, 0),
-            // Whatever of its account fails must leave room to what does not.
+            // What goes to hosts that answer soon gives its slots back soon.
+            Standing::Proven => (OF_ACCOUNT, 0),
+            // Whatever of its account fails must leave room to what does not, and to other accounts.
             Standing::Unknown | Standing::Slow | Standing::Failing => (free, RESERVE),
         };
         let host_room = host.room(standing, free).min(free.saturating_sub(reserve));
@@ -124,6 +132,8 @@ impl Slots {
             Ended::Succeeded => {
                 let closes = host.circuit.is_open();
                 host.circuit.succeed();
+                let took = now.saturating_duration_since(started);
+                host.usual = if host.window == 0 { took } else { (host.usual * 7 + took) / 8 };
                 host.window = if host.window == 0 || closes { WINDOW } else { host.window.saturating_add(1).min(OF_PROVEN) };
                 closes
             }
@@ -172,9 +182,9 @@ impl Host {
     /// How many attempts more it may have under way while so many slots are free.
     fn room(&self, standing: Standing, free: usize) -> usize {
         let (most, share) = match standing {
-            Standing::Proven => (self.window, free / 4),
+            Standing::Proven => (self.window, free / 8),
             Standing::Unknown => (OF_UNKNOWN, free / 32),
-            Standing::Slow => (OF_UNKNOWN.min(self.window), free / 32),
+            Standing::Slow => (OF_SLOW, free / 64),
             Standing::Failing => (OF_FAILING, free / 64),
         };
         most.min(share.max(1)).saturating_sub(self.started.len())
@@ -190,11 +200,16 @@ impl Host {
             Standing::Failing
         } else if self.window == 0 {
             Standing::Unknown
-        } else if self.started.iter().any(|started| now.saturating_duration_since(*started) >= SLOW) {
+        } else if self.started.iter().any(|started| now.saturating_duration_since(*started) >= self.patience()) {
             Standing::Slow
         } else {
             Standing::Proven
         }
+    }
+
+    /// How long an attempt may go without an answer before it looks like trouble.
+    fn patience(&self) -> Duration {
+        (self.usual * SLOW_TIMES).clamp(SLOW_SOONEST, SLOW_LATEST)
     }
 }
 
