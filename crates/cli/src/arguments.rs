@@ -27,8 +27,9 @@ pub(crate) enum Command {
     Submit(SubmitArguments),
     /// Show a scan of the service
     Status(StatusArguments),
-    /// Show every attempt to deliver a scan's webhook, or deliver it again
-    Deliveries(DeliveriesArguments),
+    /// See what became of webhooks, and deliver them again
+    #[command(subcommand)]
+    Deliveries(DeliveriesCommand),
     /// Make, list and change accounts
     #[command(subcommand)]
     Accounts(AccountsCommand),
@@ -115,17 +116,82 @@ pub(crate) struct StatusArguments {
     pub(crate) scan: String,
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeliveriesCommand {
+    /// List deliveries, newest first
+    List(DeliveryListArguments),
+    /// Show every attempt to deliver a scan's webhook, and what is planned
+    Show {
+        /// The scan: scn_ and 26 characters
+        #[arg(value_name = "SCAN_ID")]
+        scan: String,
+        /// Print the service's answer as it is
+        #[arg(long)]
+        json: bool,
+    },
+    /// Deliver a scan's webhook again: one attempt now, and a fresh schedule
+    Redeliver {
+        /// The scan: scn_ and 26 characters
+        #[arg(value_name = "SCAN_ID")]
+        scan: String,
+    },
+    /// Deliver again what was abandoned, after a receiver was down
+    Replay(ReplayArguments),
+}
+
 #[derive(Debug, Args)]
-pub(crate) struct DeliveriesArguments {
-    /// The scan: scn_ and 26 characters
-    #[arg(value_name = "SCAN_ID")]
-    pub(crate) scan: String,
-    /// One attempt now, and a fresh schedule
-    #[arg(long)]
-    pub(crate) redeliver: bool,
-    /// Print the service's answer as it is
+pub(crate) struct DeliveryListArguments {
+    /// Only those that stand so
+    #[arg(long, value_name = "STATUS")]
+    pub(crate) status: Option<DeliveryStatusArgument>,
+    #[command(flatten)]
+    pub(crate) span: Span,
+    /// How many at most
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) limit: u32,
+    /// Print one JSON object per delivery, as the service has it
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArguments {
+    #[command(flatten)]
+    pub(crate) span: Span,
+    /// Which: what was abandoned, or once more what was delivered
+    #[arg(long, value_name = "STATUS", default_value = "abandoned")]
+    pub(crate) status: ReplayStatus,
+    /// How many at most
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) limit: u32,
+    /// Only say what would be delivered again
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// When deliveries were made.
+#[derive(Debug, Args)]
+pub(crate) struct Span {
+    /// Made since then: 2026-01-31T12:00:00Z, or a time ago such as 90m, 6h, 7d
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// Made before then, likewise
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DeliveryStatusArgument {
+    Pending,
+    Delivering,
+    Delivered,
+    Abandoned,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReplayStatus {
+    Abandoned,
+    Delivered,
 }
 
 #[derive(Debug, Subcommand)]

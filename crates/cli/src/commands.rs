@@ -39,7 +39,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Scan(arguments) => scan::run(arguments, config),
         Command::Submit(arguments) => submit::submit(arguments, config),
         Command::Status(arguments) => submit::status(&arguments, config),
-        Command::Deliveries(arguments) => deliveries::run(&arguments, config),
+        Command::Deliveries(command) => deliveries::run(command, config),
         Command::Accounts(command) => accounts::run(command, config),
         Command::Keys(command) => keys::run(command, config),
         Command::Secrets(command) => secrets::run(command, config),

@@ -6,8 +6,10 @@
 mod accounts;
 mod blob;
 mod deliveries;
+mod delivery_log;
 mod error;
 mod events;
+mod lines;
 mod queue;
 mod retention;
 mod scans;
@@ -34,9 +36,11 @@ use sqlite::{Readers, Writer, queue::Turns, schema};
 
 pub use accounts::{Account, AccountChange, CustomHeader, KeyRecord, NewKey, Overage, Principal, Rate, Usage};
 pub use blob::{Blob, BlobWriter};
-pub use deliveries::{AttemptError, AttemptRecord, AttemptView, DeliveryClaim, DeliveryStatus, Next};
+pub use deliveries::{AttemptError, AttemptRecord, DeliveryStatus, FinishedAttempt, Next};
+pub use delivery_log::{AttemptView, DeliveryFilter, DeliveryLog, DeliveryPage, DeliveryView, PlannedAttempt, Postponed};
 pub use error::{Conflict, OpenError, QuotaExceeded, Result, StoreError};
 pub use events::{After, EventPage, EventPlace, EventRecord};
+pub use lines::{Claims, DeliveryClaim, Hold, Lane, Line, Turn};
 pub use queue::{Beside, ClaimLimit, Claimed, Content, Lease, QueueDepths, Recovered};
 pub use retention::{RetentionPolicy, Swept};
 pub use scans::{

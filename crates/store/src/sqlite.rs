@@ -5,7 +5,9 @@
 pub(crate) mod accounts;
 pub(crate) mod columns;
 pub(crate) mod deliveries;
+pub(crate) mod delivery_log;
 pub(crate) mod events;
+pub(crate) mod lines;
 pub(crate) mod queue;
 mod readers;
 pub(crate) mod retention;

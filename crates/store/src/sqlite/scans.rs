@@ -260,7 +260,8 @@ pub(crate) fn announce_event(conn: &Connection, scan: ScanId, told: &Announcemen
     if let Some(delivery) = delivery.filter(|_| webhook) {
         conn.prepare_cached(
             "INSERT INTO deliveries (id, account, scan, event, host, status, due_at) \
-             SELECT ?1, account, id, ?3, webhook_host, 'pending', ?4 FROM scans WHERE id = ?2",
+             SELECT ?1, account, id, ?3, CASE WHEN instr(webhook_host, ':') = 0 OR webhook_host GLOB '*]' THEN webhook_host || ':443' ELSE webhook_host END, \
+             'pending', ?4 FROM scans WHERE id = ?2",
         )?
         .execute(params![delivery.id.to_string(), id, event, delivery.due_at.as_millis()])?;
     }

@@ -5,7 +5,9 @@
 mod accounts;
 mod blobs;
 mod deliveries;
+mod delivery_log;
 mod keeping;
+mod lines;
 mod queue;
 mod scans;
 mod signing;

@@ -4,7 +4,7 @@ use filesafety_store::{
     StateRecord, StoreError, VerdictTurn,
 };
 
-use crate::support::{Fixture, all, at, attempt, entropy, facts, fixture, judgement, now, open, scan_id, webhook};
+use crate::support::{Fixture, all, at, attempt, claims, entropy, facts, fixture, judgement, now, open, scan_id, webhook};
 
 const UPDATED: &str = "scan.verdict_updated";
 
@@ -26,7 +26,7 @@ async fn told(f: &Fixture) -> ScanId {
 }
 
 async fn due(f: &Fixture, now: Timestamp) -> Vec<DeliveryClaim> {
-    f.store.due_deliveries(now, now.plus(std::time::Duration::from_secs(20)), 100, 100).await.unwrap()
+    claims(&f.store, now, now.plus(std::time::Duration::from_secs(20))).await.claims
 }
 
 #[tokio::test]

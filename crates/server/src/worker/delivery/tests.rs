@@ -75,7 +75,7 @@ impl Bench {
     }
 
     async fn attempts(&self, scan: ScanId) -> Vec<AttemptView> {
-        self.store.deliveries(self.account, scan).await.unwrap()
+        self.store.deliveries(self.account, scan).await.unwrap().attempts
     }
 
     async fn until(&self, reached: impl Fn(DeliveryCounts) -> bool) {
@@ -139,7 +139,7 @@ async fn silent_receivers_delay_nobody_else() {
     }
     bench.until(|counts| counts.delivered == 40).await;
     // Draining waited for the attempts under way, one time limit at most.
-    assert!(bench.deliverer.counts().failed <= u64::from(PER_HOST), "{:?}", bench.deliverer.counts());
+    assert!(bench.deliverer.counts().failed <= 16, "{:?}", bench.deliverer.counts());
     assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
 }
 
