@@ -34,6 +34,9 @@ pub struct Scan {
     pub created_at: String,
     /// RFC 3339, UTC; `None` until the scan has finished.
     pub completed_at: Option<String>,
+    /// When newer data last turned the verdict; `None` where none did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updated_at: Option<String>,
     /// Until when the upload URL can be used, while it waits for the bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<String>,

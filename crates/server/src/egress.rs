@@ -6,6 +6,7 @@
 
 mod address;
 mod connect;
+mod custom_header;
 mod fetch;
 mod retry_after;
 mod send;
@@ -19,6 +20,7 @@ mod webhook_url;
 use std::{path::PathBuf, time::Duration};
 
 pub use address::{AddressPolicy, AddressRefused, IpNet, IpNetError, is_public};
+pub use custom_header::{CustomHeaderError, custom_header};
 pub(crate) use fetch::check_fetch_url;
 pub use fetch::{FetchError, FetchUrlError, Fetched};
 pub use send::{Outcome, SendError, SendErrorKind, WebhookRequest};

@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use filesafety_model::{FailureCode, ScanId, ScanState, Verdict};
-use filesafety_store::{DeliveryStatus, FileFacts, ScanRecord, StateRecord};
+use filesafety_store::{FileFacts, ScanRecord, StateRecord, WebhookState};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -43,11 +43,15 @@ pub(crate) struct ScanView {
     metadata: Option<Box<RawValue>>,
     created_at: String,
     completed_at: Option<String>,
+    /// When newer data last turned the verdict; absent where none did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    updated_at: Option<String>,
     /// Until when the upload URL can be used, while it waits.
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<String>,
     /// Whether the verdict is an earlier scan's of the same bytes.
     deduplicated: bool,
+    /// Null where none is to be sent.
     webhook: Option<WebhookView>,
 }
 
@@ -101,14 +105,18 @@ impl ScanView {
             metadata: scan.metadata.clone().and_then(|text| RawValue::from_string(text).ok()),
             created_at: scan.created_at.to_string(),
             completed_at,
+            updated_at: scan.updated_at.map(|at| at.to_string()),
             expires_at,
             deduplicated: scan.deduplicated,
-            webhook: scan.webhook.as_ref().map(|webhook| WebhookView {
-                url_host: webhook.url_host.clone(),
-                status: webhook.status.unwrap_or(DeliveryStatus::Pending).as_str(),
-                attempts: webhook.attempts,
-            }),
+            webhook: scan.webhook.as_ref().and_then(WebhookView::of),
         }
+    }
+}
+
+impl WebhookView {
+    fn of(webhook: &WebhookState) -> Option<Self> {
+        let status = webhook.status?.as_str();
+        Some(Self { url_host: webhook.url_host.clone(), status, attempts: webhook.attempts })
     }
 }
 
@@ -214,6 +222,8 @@ mod tests {
             fingerprint: String::new(),
             state,
             deduplicated: true,
+            sequence: 2,
+            updated_at: Some(Timestamp::from_millis(1_790_000_100_000)),
             webhook: Some(WebhookState { url_host: "a.example".into(), status: None, attempts: 2, delivery: None, event: None }),
         }
     }
@@ -239,6 +249,7 @@ mod tests {
             bytes: 392,
             unexamined: vec![Unexamined { path: "c".into(), reason: Reason::Limit, signature: "Heuristics.Limits.Time".into() }],
             notes: vec![Note { path: String::new(), note: "bytes after the end".into() }],
+            answered: Vec::new(),
         };
         let virus = Some(VirusFinding { primary: None, detections: Vec::new() });
         let failure = Some(Failure { code: FailureCode::EngineUnavailable, message: "No answer.".into() });

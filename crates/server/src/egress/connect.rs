@@ -22,7 +22,7 @@ use hyper_util::{
     client::legacy::connect::{Connected, Connection},
     rt::TokioIo,
 };
-use rustls::{CertificateError, ClientConfig, pki_types::ServerName};
+use rustls::{CertificateError, ClientConfig, ProtocolVersion, pki_types::ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
@@ -82,7 +82,7 @@ pub(super) enum TlsFault {
 #[derive(Clone, Debug)]
 pub(super) struct Link {
     pub(super) address: SocketAddr,
-    /// `TLSv1_3` and the like; `None` in the clear.
+    /// `1.3` or `1.2`; `None` in the clear.
     pub(super) tls: Option<String>,
     /// Whether an answer came over it, so that a failure now may be of its age.
     answered: Arc<AtomicBool>,
@@ -145,10 +145,15 @@ impl Connector {
         let name = ServerName::try_from(host.to_owned()).map_err(|_| ConnectError::NoHost)?;
         let tls = TlsConnector::from(self.tls).connect(name, tcp).await;
         let tls = tls.map_err(|cause| ConnectError::Tls { address, fault: tls_fault(cause) })?;
-        let version = tls.get_ref().1.protocol_version().and_then(|version| version.as_str().map(str::to_owned));
+        let version = tls.get_ref().1.protocol_version().map(version_shown);
         let link = Link { address, tls: version, answered };
         Ok(Channel { stream: Stream::Tls(Box::new(TokioIo::new(tls))), link })
     }
+}
+
+fn version_shown(version: ProtocolVersion) -> String {
+    let name = version.as_str().map_or_else(|| format!("{version:?}"), str::to_owned);
+    name.strip_prefix("TLSv").map_or(name.clone(), |number| number.replace('_', "."))
 }
 
 /// All addresses of the name, in the order of the system's preference; at least one.

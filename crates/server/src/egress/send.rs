@@ -62,7 +62,7 @@ pub struct WebhookRequest<'a> {
 pub struct Outcome {
     /// Where the connection went.
     pub address: Option<SocketAddr>,
-    /// The TLS version spoken.
+    /// The version of TLS that was spoken: `1.3`.
     pub tls: Option<String>,
     pub status: Option<StatusCode>,
     /// How long the receiver asks to wait.

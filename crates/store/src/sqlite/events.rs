@@ -13,6 +13,8 @@ pub(crate) fn since(conn: &Connection, account: AccountId, after: After, kept_fr
     let found = match after {
         After::Event(id) => place_of(conn, account, id, kept_from)?,
         After::Place(place) => Some(place),
+        // A place that was never reached is of a store that was put back to an earlier day.
+        After::Bookmark { place, at } => (at >= kept_from && place.0 <= reached(conn)?).then_some(place),
         After::Beginning => Some(BEGINNING),
     };
     let mut page = EventPage { gap: found.is_none(), events: Vec::new(), place: found.unwrap_or(BEGINNING) };
@@ -32,6 +34,12 @@ pub(crate) fn since(conn: &Connection, account: AccountId, after: After, kept_fr
         });
     }
     Ok(page)
+}
+
+/// The last place that any event ever had.
+fn reached(conn: &Connection) -> Result<i64> {
+    let mut query = conn.prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = 'events'")?;
+    Ok(query.query_row([], |row| row.get(0)).optional()?.unwrap_or(0))
 }
 
 pub(crate) fn newest(conn: &Connection, account: AccountId) -> Result<EventPlace> {

@@ -4,11 +4,12 @@ use filesafety_model::{AccountId, Judgement, ScanId, ScanState, Sha256, Timestam
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params, types::Value};
 
 use super::columns::{
-    all, damaged, digest_if_any, from_json, number, number_if_any, parsed, parsed_if_any, signed, time, types, types_text,
+    all, damaged, digest_if_any, from_json, json, number, number_if_any, parsed, parsed_if_any, signed, time, time_if_any, types,
+    types_text,
 };
 use crate::{
-    Conflict, Cursor, DeliveryStatus, Earlier, FileFacts, ListFilter, NewScan, Page, QuotaExceeded, Result, Reusable, ScanRecord,
-    StateRecord, StoreError, UploadSlot, WebhookState,
+    Announcement, Conflict, Cursor, DeliveryStatus, Earlier, FileFacts, FirstDelivery, ListFilter, NewScan, Page, QuotaExceeded, Result,
+    Reusable, ScanRecord, StateRecord, StoreError, UploadSlot, WebhookState,
     blob::BlobRow,
     scans::{Finish, IDEMPOTENCY_KEPT, Label},
 };
@@ -49,7 +50,7 @@ pub(crate) struct Held {
 }
 
 const RECORD: &str = "SELECT s.id, s.account, s.key, s.created_at, s.lane, s.source, s.types, s.metadata, s.events, s.policy, s.fingerprint, \
-     s.webhook_host, s.file_name, s.size, s.sha256, s.media_type, s.state, s.judgement, s.finished_at, s.deduplicated, s.expires_at ";
+     s.webhook_host, s.file_name, s.size, s.sha256, s.media_type, s.state, s.judgement, s.finished_at, s.deduplicated, s.expires_at, s.sequence, s.updated_at ";
 
 const INSERT: &str = "INSERT INTO scans (id, account, key, created_at, lane, source, types, metadata, events, policy, fingerprint, \
      webhook_url, webhook_host, file_name, size, sha256, media_type, state, verdict, judgement, finished_at, deduplicated, counted, \
@@ -242,30 +243,39 @@ pub(crate) fn count_in(conn: &Connection, scan: ScanId, at: Option<Timestamp>) -
 
 /// Writes down the event of a finished scan, and the delivery if it has a webhook.
 pub(crate) fn announce(conn: &Connection, scan: ScanId, finish: &Finish) -> Result<()> {
-    let (id, outcome) = (scan.to_string(), &finish.outcome);
-    let announcement = &outcome.announcement;
-    let event = announcement.event.to_string();
+    announce_event(conn, scan, &finish.outcome.announcement, finish.outcome.delivery.as_ref())?;
+    Ok(())
+}
+
+/// Writes down an event, and its delivery where the scan has a webhook and its owner asked for the event: by the scan's own list, or
+/// where it has none, by the account's. Whether there is a delivery.
+pub(crate) fn announce_event(conn: &Connection, scan: ScanId, told: &Announcement, delivery: Option<&FirstDelivery>) -> Result<bool> {
+    let (id, event) = (scan.to_string(), told.event.to_string());
+    let webhook = delivery.is_some() && wants(conn, &id, &told.name)?;
     conn.prepare_cached(
         "INSERT INTO events (id, account, scan, name, sequence, body, webhook, created_at) \
-         SELECT ?1, account, id, ?3, ?4, ?5, ?6 AND webhook_host IS NOT NULL, ?7 FROM scans WHERE id = ?2",
+         SELECT ?1, account, id, ?3, ?4, ?5, ?6, ?7 FROM scans WHERE id = ?2",
     )?
-    .execute(params![
-        event,
-        id,
-        announcement.name,
-        announcement.sequence,
-        announcement.body,
-        outcome.delivery.is_some(),
-        announcement.created_at.as_millis()
-    ])?;
-    if let Some(delivery) = &outcome.delivery {
+    .execute(params![event, id, told.name, told.sequence, told.body, webhook, told.created_at.as_millis()])?;
+    if let Some(delivery) = delivery.filter(|_| webhook) {
         conn.prepare_cached(
             "INSERT INTO deliveries (id, account, scan, event, host, status, due_at) \
-             SELECT ?1, account, id, ?3, webhook_host, 'pending', ?4 FROM scans WHERE id = ?2 AND webhook_host IS NOT NULL",
+             SELECT ?1, account, id, ?3, CASE WHEN instr(webhook_host, ':') = 0 OR webhook_host GLOB '*]' THEN webhook_host || ':443' ELSE webhook_host END, \
+             'pending', ?4 FROM scans WHERE id = ?2",
         )?
         .execute(params![delivery.id.to_string(), id, event, delivery.due_at.as_millis()])?;
     }
-    Ok(())
+    Ok(webhook)
+}
+
+/// Whether the scan has a webhook that is to tell of events of this name.
+fn wants(conn: &Connection, scan: &str, event: &str) -> Result<bool> {
+    let mut query = conn.prepare_cached(
+        "SELECT s.webhook_host IS NOT NULL AND instr(CASE s.events WHEN '[]' THEN a.events ELSE s.events END, ?2) > 0 \
+         FROM scans s JOIN accounts a ON a.id = s.account WHERE s.id = ?1",
+    )?;
+    // In its quotes, as it stands in a list of JSON.
+    Ok(query.query_row(params![scan, json(&event)?], |row| row.get(0))?)
 }
 
 /// How many upload URLs of the account are open at `now`, counted up to `limit`.
@@ -446,6 +456,8 @@ pub(crate) fn record(conn: &Connection, row: &Row<'_>) -> Result<ScanRecord> {
         fingerprint: row.get("fingerprint")?,
         state,
         deduplicated: row.get("deduplicated")?,
+        sequence: number(row, "sequence")?,
+        updated_at: time_if_any(row, "updated_at")?,
         webhook,
     })
 }
