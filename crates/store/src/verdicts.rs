@@ -5,7 +5,7 @@ use rusqlite::Connection;
 
 use crate::{
     Announcement, FirstDelivery, Result, ScanRecord, Store,
-    sqlite::{columns::json, scans, verdicts as sql},
+    sqlite::{columns::json, events, scans, verdicts as sql},
 };
 
 /// Content that a scan had, by its digest.
@@ -66,7 +66,7 @@ impl Store {
         let judgement = json(&turn.judgement)?;
         let job = move |conn: &Connection| {
             sql::turn(conn, &turn, &judgement)?;
-            scans::announce_event(conn, turn.scan, &turn.announcement, Some(&turn.delivery))
+            events::announce(conn, turn.scan, &turn.announcement, Some(&turn.delivery))
         };
         let told = self.write(job).await?;
         self.signal_finished();

@@ -3,13 +3,15 @@
 use filesafety_model::{AccountId, Judgement, ScanId, ScanState, Sha256, Timestamp, Verdict};
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params, types::Value};
 
-use super::columns::{
-    all, damaged, digest_if_any, from_json, json, number, number_if_any, parsed, parsed_if_any, signed, time, time_if_any, types,
-    types_text,
+use super::{
+    columns::{
+        all, damaged, digest_if_any, from_json, number, number_if_any, parsed, parsed_if_any, signed, time, time_if_any, types, types_text,
+    },
+    events,
 };
 use crate::{
-    Announcement, Conflict, Cursor, DeliveryStatus, Earlier, FileFacts, FirstDelivery, ListFilter, NewScan, Page, QuotaExceeded, Result,
-    Reusable, ScanRecord, StateRecord, StoreError, UploadSlot, WebhookState,
+    Conflict, Cursor, DeliveryStatus, Earlier, FileFacts, ListFilter, NewScan, Page, QuotaExceeded, Result, Reusable, ScanRecord,
+    StateRecord, StoreError, UploadSlot, WebhookState,
     blob::BlobRow,
     scans::{Finish, IDEMPOTENCY_KEPT, Label},
 };
@@ -243,39 +245,8 @@ pub(crate) fn count_in(conn: &Connection, scan: ScanId, at: Option<Timestamp>) -
 
 /// Writes down the event of a finished scan, and the delivery if it has a webhook.
 pub(crate) fn announce(conn: &Connection, scan: ScanId, finish: &Finish) -> Result<()> {
-    announce_event(conn, scan, &finish.outcome.announcement, finish.outcome.delivery.as_ref())?;
+    events::announce(conn, scan, &finish.outcome.announcement, finish.outcome.delivery.as_ref())?;
     Ok(())
-}
-
-/// Writes down an event, and its delivery where the scan has a webhook and its owner asked for the event: by the scan's own list, or
-/// where it has none, by the account's. Whether there is a delivery.
-pub(crate) fn announce_event(conn: &Connection, scan: ScanId, told: &Announcement, delivery: Option<&FirstDelivery>) -> Result<bool> {
-    let (id, event) = (scan.to_string(), told.event.to_string());
-    let webhook = delivery.is_some() && wants(conn, &id, &told.name)?;
-    conn.prepare_cached(
-        "INSERT INTO events (id, account, scan, name, sequence, body, webhook, created_at) \
-         SELECT ?1, account, id, ?3, ?4, ?5, ?6, ?7 FROM scans WHERE id = ?2",
-    )?
-    .execute(params![event, id, told.name, told.sequence, told.body, webhook, told.created_at.as_millis()])?;
-    if let Some(delivery) = delivery.filter(|_| webhook) {
-        conn.prepare_cached(
-            "INSERT INTO deliveries (id, account, scan, event, host, status, due_at) \
-             SELECT ?1, account, id, ?3, CASE WHEN instr(webhook_host, ':') = 0 OR webhook_host GLOB '*]' THEN webhook_host || ':443' ELSE webhook_host END, \
-             'pending', ?4 FROM scans WHERE id = ?2",
-        )?
-        .execute(params![delivery.id.to_string(), id, event, delivery.due_at.as_millis()])?;
-    }
-    Ok(webhook)
-}
-
-/// Whether the scan has a webhook that is to tell of events of this name.
-fn wants(conn: &Connection, scan: &str, event: &str) -> Result<bool> {
-    let mut query = conn.prepare_cached(
-        "SELECT s.webhook_host IS NOT NULL AND instr(CASE s.events WHEN '[]' THEN a.events ELSE s.events END, ?2) > 0 \
-         FROM scans s JOIN accounts a ON a.id = s.account WHERE s.id = ?1",
-    )?;
-    // In its quotes, as it stands in a list of JSON.
-    Ok(query.query_row(params![scan, json(&event)?], |row| row.get(0))?)
 }
 
 /// How many upload URLs of the account are open at `now`, counted up to `limit`.
