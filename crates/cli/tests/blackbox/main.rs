@@ -30,6 +30,7 @@ mod overload;
 mod pictures;
 mod quota;
 mod rate;
+mod receive;
 mod rules;
 mod sdk_client;
 mod secrets;
