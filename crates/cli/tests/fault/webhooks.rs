@@ -2,7 +2,6 @@
 //! none of it.
 
 use std::collections::{HashMap, HashSet};
-use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
