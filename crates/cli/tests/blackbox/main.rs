@@ -17,6 +17,7 @@ mod command_line;
 mod deduplication;
 mod deletion;
 mod deliveries;
+mod delivery_list;
 mod documents;
 mod drain;
 mod durability;
