@@ -51,6 +51,10 @@ pub(super) struct Connector {
     names: Names,
 }
 
+/// What a test's names resolve to.
+#[cfg(test)]
+pub(super) type Answers = Arc<dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync>;
+
 /// Who knows the addresses of names.
 #[derive(Clone)]
 pub(super) enum Names {
@@ -58,7 +62,7 @@ pub(super) enum Names {
     System,
     /// A test that plays a name server.
     #[cfg(test)]
-    Told(Arc<dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync>),
+    Told(Answers),
 }
 
 /// Why there is no connection.
