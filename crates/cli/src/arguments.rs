@@ -27,8 +27,9 @@ pub(crate) enum Command {
     Submit(SubmitArguments),
     /// Show a scan of the service
     Status(StatusArguments),
-    /// Show every attempt to deliver a scan's webhook, or deliver it again
-    Deliveries(DeliveriesArguments),
+    /// See what became of webhooks, and deliver them again
+    #[command(subcommand)]
+    Deliveries(DeliveriesCommand),
     /// Take webhooks in, and run a program or call a local URL for each verdict
     Receive(ReceiveArguments),
     /// Make, list and change accounts
@@ -37,6 +38,13 @@ pub(crate) enum Command {
     /// Make, list and revoke API keys
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Make, rotate, list and revoke the secrets that sign webhooks
+    #[command(subcommand)]
+    Secrets(SecretsCommand),
+    /// Bring the account's events to this machine, and to a program on it
+    Listen(ListenArguments),
+    /// Look back at what was scanned before, with the lists of digests as they are now
+    Rescan(RescanArguments),
     /// Copy the store to a file, while the service runs
     Backup(BackupArguments),
     /// Print the settings in force, and where each came from
@@ -110,15 +118,40 @@ pub(crate) struct StatusArguments {
     pub(crate) scan: String,
 }
 
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeliveriesCommand {
+    /// List deliveries, newest first
+    List(DeliveryListArguments),
+    /// Show every attempt to deliver a scan's webhook, and what is planned
+    Show {
+        /// The scan: scn_ and 26 characters
+        #[arg(value_name = "SCAN_ID")]
+        scan: String,
+        /// Print the service's answer as it is
+        #[arg(long)]
+        json: bool,
+    },
+    /// Deliver a scan's webhook again: one attempt now, and a fresh schedule
+    Redeliver {
+        /// The scan: scn_ and 26 characters
+        #[arg(value_name = "SCAN_ID")]
+        scan: String,
+    },
+    /// Deliver again what was abandoned, after a receiver was down
+    Replay(ReplayArguments),
+}
+
 #[derive(Debug, Args)]
-pub(crate) struct DeliveriesArguments {
-    /// The scan: scn_ and 26 characters
-    #[arg(value_name = "SCAN_ID")]
-    pub(crate) scan: String,
-    /// One attempt now, and a fresh schedule
-    #[arg(long)]
-    pub(crate) redeliver: bool,
-    /// Print the service's answer as it is
+pub(crate) struct DeliveryListArguments {
+    /// Only those that stand so
+    #[arg(long, value_name = "STATUS")]
+    pub(crate) status: Option<DeliveryStatusArgument>,
+    #[command(flatten)]
+    pub(crate) span: Span,
+    /// How many at most
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) limit: u32,
+    /// Print one JSON object per delivery, as the service has it
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -212,6 +245,46 @@ pub(crate) enum DeadCommand {
     },
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArguments {
+    #[command(flatten)]
+    pub(crate) span: Span,
+    /// Which: what was abandoned, or once more what was delivered
+    #[arg(long, value_name = "STATUS", default_value = "abandoned")]
+    pub(crate) status: ReplayStatus,
+    /// How many at most
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) limit: u32,
+    /// Only say what would be delivered again
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// When deliveries were made.
+#[derive(Debug, Args)]
+pub(crate) struct Span {
+    /// Made since then: 2026-01-31T12:00:00Z, or a time ago such as 90m, 6h, 7d
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// Made before then, likewise
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DeliveryStatusArgument {
+    Pending,
+    Delivering,
+    Delivered,
+    Abandoned,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReplayStatus {
+    Abandoned,
+    Delivered,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum AccountsCommand {
     /// Make an account
@@ -239,12 +312,19 @@ pub(crate) struct AccountArguments {
     /// Submissions per second and at once, such as 50,100; off; or default
     #[arg(long, value_name = "N,BURST|off|default")]
     pub(crate) rate: Option<String>,
-    /// Events that its webhooks tell, by commas; this build has scan.complete
+    /// Events that its webhooks tell, by commas: scan.complete, scan.verdict_updated
     #[arg(long, value_name = "EVENTS")]
     pub(crate) events: Option<String>,
     /// Where webhooks of scans go that name no other place, or none
     #[arg(long, value_name = "URL|none")]
     pub(crate) webhook_url: Option<String>,
+    /// A header that goes with each of its webhooks, as 'Name: value'; - reads such lines from standard input, which
+    /// keeps a token out of the list of processes
+    #[arg(long, value_name = "HEADER")]
+    pub(crate) header: Vec<String>,
+    /// A header to take away, by its name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) remove_header: Vec<String>,
     #[command(flatten)]
     pub(crate) data: DataDir,
 }
@@ -284,6 +364,91 @@ pub(crate) enum KeysCommand {
         #[command(flatten)]
         data: DataDir,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SecretsCommand {
+    /// Make a secret and print it: it cannot be shown again. Those that the account has go on signing
+    Create {
+        /// Name of the account
+        #[arg(long, value_name = "ACCOUNT", default_value = "default")]
+        account: String,
+        /// v1: shared with the receivers; v1a: a key pair, of which they get the public key
+        #[arg(long, value_name = "KIND", default_value = "v1")]
+        kind: SecretKindArgument,
+        #[command(flatten)]
+        data: DataDir,
+    },
+    /// Make a secret and print it; those of its kind before it sign beside it for 24 hours more
+    Rotate {
+        /// Name of the account
+        #[arg(long, value_name = "ACCOUNT", default_value = "default")]
+        account: String,
+        /// Of which kind: v1 or v1a
+        #[arg(long, value_name = "KIND", default_value = "v1")]
+        kind: SecretKindArgument,
+        #[command(flatten)]
+        data: DataDir,
+    },
+    /// List the secrets, by their ids; of key pairs with the public key
+    List {
+        /// Of this account only
+        #[arg(long, value_name = "ACCOUNT")]
+        account: Option<String>,
+        #[command(flatten)]
+        data: DataDir,
+    },
+    /// Revoke a secret, at once and for good
+    Revoke {
+        /// Its id, as `secrets list` shows it
+        #[arg(value_name = "ID")]
+        secret: String,
+        #[command(flatten)]
+        data: DataDir,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SecretKindArgument {
+    V1,
+    V1a,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Needs no tunnel: it reads the service's stream of events, resumes where it stopped, and goes on until it is stopped.\n\
+                  With --forward-to each event is posted as a webhook, signed with a secret of this machine's own that is printed at the start. \
+                  An event that is not taken with a 2xx is posted again until it is: the ones after it wait."
+)]
+pub(crate) struct ListenArguments {
+    /// Post each event to this URL, such as http://localhost:3000/webhooks/filesafety
+    #[arg(long, value_name = "URL")]
+    pub(crate) forward_to: Option<String>,
+    /// Only events in which this holds, such as verdict=infected,mixed or metadata.tenant=a; all that are given must hold
+    #[arg(long, value_name = "FIELD=VALUE")]
+    pub(crate) filter: Vec<String>,
+    /// Print one JSON object per event: its id and its body
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Forget where it stopped, and begin with what happens from now on
+    #[arg(long)]
+    pub(crate) from_now: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "The service does this by itself whenever a file of its rules folder changes, and when it starts.")]
+pub(crate) struct RescanArguments {
+    /// Only what was scanned since: 2026-01-31T12:00:00Z, or 30d, 12h, 90m ago
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// Tell what would turn, and turn nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Folder of YARA rules and hash lists [env: FILESAFETY_RULES_DIR]
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) rules_dir: Option<String>,
+    #[command(flatten)]
+    pub(crate) data: DataDir,
 }
 
 #[derive(Debug, Args)]
@@ -335,7 +500,24 @@ mod tests {
     #[test]
     fn what_is_not_built_is_not_offered() {
         let offered: Vec<_> = Cli::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
-        assert_eq!(offered, ["serve", "scan", "submit", "status", "deliveries", "receive", "accounts", "keys", "backup", "config"]);
+        assert_eq!(
+            offered,
+            [
+                "serve",
+                "scan",
+                "submit",
+                "status",
+                "deliveries",
+                "receive",
+                "accounts",
+                "keys",
+                "secrets",
+                "listen",
+                "rescan",
+                "backup",
+                "config"
+            ]
+        );
     }
 
     #[test]

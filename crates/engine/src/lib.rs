@@ -15,7 +15,7 @@ mod search;
 mod unpack;
 mod yara;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use filesafety_model::{EngineName, Report, ScanTypes};
 use sha2::{Digest, Sha256};
@@ -23,9 +23,9 @@ use sha2::{Digest, Sha256};
 pub use budget::{Grant, Limits, Memory, Unlimited};
 pub use clamd::{ClamdAddress, ClamdAddressError, ClamdConfig, Oversize};
 pub use filetype::media_type;
+pub use hashes::HashLists;
 
 use clamd::Clamd;
-use hashes::HashLists;
 use nsfw::Classifier;
 use yara::{Rules, Scanner};
 
@@ -63,7 +63,7 @@ pub enum LoadError {
 /// Everything that is loaded once and shared by all threads.
 pub struct Engine {
     rules: Rules,
-    hashes: HashLists,
+    hashes: Arc<HashLists>,
     clamd: Option<ConfiguredClamd>,
     classifier: Classifier,
     limits: Limits,
@@ -125,7 +125,7 @@ impl Engine {
         digest.update(format!("{:?} {:?}", config.limits, config.clamd));
         Ok(Self {
             rules,
-            hashes,
+            hashes: Arc::new(hashes),
             clamd: config.clamd.map(|config| ConfiguredClamd { oversize: config.oversize, daemon: Clamd::new(config) }),
             classifier,
             limits: config.limits,
@@ -156,6 +156,11 @@ impl Engine {
     /// What keeps it from answering.
     pub fn ping_clamd(&self) -> Result<(), String> {
         self.clamd.as_ref().map_or(Ok(()), |clamd| clamd.daemon.ping())
+    }
+
+    /// The lists of digests in force.
+    pub fn hash_lists(&self) -> Arc<HashLists> {
+        self.hashes.clone()
     }
 
     pub fn summary(&self) -> Summary {

@@ -1,10 +1,12 @@
 //! Connections: TLS, time limits, and a graceful end.
 
+mod idle;
+
 use std::{
     future::Future as _,
     io,
     net::SocketAddr,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -13,7 +15,7 @@ use std::{
 use axum::{Router, body::Body, extract::ConnectInfo};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
+    server::conn::auto,
     service::TowerToHyperService,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
@@ -34,6 +36,8 @@ const CONNECTIONS: usize = 4096;
 /// For the TLS handshake, and for a request's head.
 const HEAD_TIME: Duration = Duration::from_secs(10);
 const STREAMS: u32 = 100;
+/// A connection without a request under way ends after so long.
+const IDLE: Duration = Duration::from_secs(60);
 
 /// A bound address.
 pub struct Listener {
@@ -58,7 +62,7 @@ impl Listener {
     /// Serves until `stop` turns true, then lets requests under way finish, for `patience` at most.
     pub async fn serve(self, router: Router, mut stop: watch::Receiver<bool>, patience: Duration) {
         let places = Arc::new(Semaphore::new(CONNECTIONS));
-        let graceful = GracefulShutdown::new();
+        let stopping = stop.clone();
         // Dropped at the end, and with it whatever connection is still open then.
         let mut connections = JoinSet::new();
         loop {
@@ -72,7 +76,7 @@ impl Listener {
             };
             while connections.try_join_next().is_some() {}
             match accepted {
-                Ok((stream, peer, place)) => self.spawn(&mut connections, stream, peer, router.clone(), &graceful, place),
+                Ok((stream, peer, place)) => self.spawn(&mut connections, stream, peer, router.clone(), stopping.clone(), place),
                 Err(error) => {
                     // Out of descriptors, say: wait for connections to end.
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -81,7 +85,8 @@ impl Listener {
             }
         }
         drop(self.tcp);
-        let _ = tokio::time::timeout(patience, graceful.shutdown()).await;
+        let ended = async { while connections.join_next().await.is_some() {} };
+        let _ = tokio::time::timeout(patience, ended).await;
     }
 
     fn spawn(
@@ -90,19 +95,18 @@ impl Listener {
         stream: TcpStream,
         peer: SocketAddr,
         router: Router,
-        graceful: &GracefulShutdown,
+        stop: watch::Receiver<bool>,
         place: OwnedSemaphorePermit,
     ) {
         let _ = stream.set_nodelay(true);
-        let watcher = graceful.watcher();
         let tls = self.tls.clone();
         connections.spawn(async move {
             let _place = place;
             match tls {
-                None => speak(stream, peer, router, watcher).await,
+                None => speak(stream, peer, router, stop).await,
                 Some(tls) => {
                     if let Ok(Ok(stream)) = tokio::time::timeout(HEAD_TIME, tls.accept(stream)).await {
-                        speak(stream, peer, router, watcher).await;
+                        speak(stream, peer, router, stop).await;
                     }
                 }
             }
@@ -110,25 +114,38 @@ impl Listener {
     }
 }
 
-/// One connection's life.
+/// One connection's life. It ends gracefully when the service stops or nobody asks for anything.
 async fn speak(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: SocketAddr,
     router: Router,
-    watcher: hyper_util::server::graceful::Watcher,
+    mut stop: watch::Receiver<bool>,
 ) {
+    let requests = idle::Requests::default();
+    let counted = requests.clone();
     let service = router.map_request(move |request: hyper::Request<hyper::body::Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(ConnectInfo(peer));
         request
+    });
+    let service = tower::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+        let (under_way, answer) = (counted.begin(), service.clone().oneshot(request));
+        async move { Ok::<_, std::convert::Infallible>(under_way.until_sent(answer.await?)) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_headers(64);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS).keep_alive_interval(Some(Duration::from_secs(30)));
     let connection =
         builder.serve_connection_with_upgrades(TokioIo::new(FirstWord::new(stream)), TowerToHyperService::new(service)).into_owned();
-    // Clients break off as they please; that is no event worth a line.
-    let _ = watcher.watch(connection).await;
+    let mut connection = pin!(connection);
+    tokio::select! {
+        // Clients break off as they please; that is no event worth a line.
+        _ = connection.as_mut() => return,
+        _ = stop.wait_for(|stop| *stop) => {}
+        () = requests.none_for(IDLE) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ = connection.await;
 }
 
 /// A connection whose peer must begin to speak in time: the protocol is only known, and its own time limits begin, with the first bytes.

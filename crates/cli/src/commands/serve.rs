@@ -11,6 +11,7 @@ use filesafety_server::{
     Config, Started,
     config::{Resolved, Value},
 };
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
@@ -29,6 +30,7 @@ pub(super) fn run(flags: SettingFlags, config: Option<PathBuf>) -> Result<u8> {
     let resolved = flags.resolve(config)?;
     let config = Config::new(&resolved)?;
     let format = start_logging(&resolved)?;
+    raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
         let stop = stop_signal()?;
@@ -37,6 +39,18 @@ pub(super) fn run(flags: SettingFlags, config: Option<PathBuf>) -> Result<u8> {
     });
     runtime.shutdown_timeout(LAST_CALLS);
     outcome
+}
+
+/// Connections of clients and to receivers, and uploads in flight, need more open files than shells grant at first.
+fn raise_open_files() {
+    const WANTED: u64 = 65_536;
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.map_or(WANTED, |most| most.min(WANTED));
+    if limit.current.is_some_and(|current| current < wanted)
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum })
+    {
+        tracing::warn!(%error, "the limit of open files could not be raised");
+    }
 }
 
 /// Turns true at SIGTERM or Ctrl-C. A second one ends the process at once: what was accepted survives that, too.
