@@ -148,11 +148,11 @@ fn after_failure(core: &Core, claim: &Claim, attempt: u32, error: &HandlerError)
     core.counters.failed.fetch_add(1, Ordering::Relaxed);
     match (error.remedy, core.settings.retries.get(waited)) {
         (Remedy::TryAgain, Some(wait)) => {
-            tracing::warn!(event = %claim.key, attempt, retry_in_secs = wait.as_secs_f32(), error = text.escape_debug().to_string(), "handler failed");
+            tracing::warn!(event = %claim.key, attempt, retry_in_secs = wait.as_secs_f32(), error = text.as_str(), "handler failed");
             Outcome::Retry { at: core.now() + *wait, error: text }
         }
         (Remedy::TryAgain, None) | (Remedy::GiveUp, _) => {
-            tracing::error!(event = %claim.key, attempt, error = text.escape_debug().to_string(), "handler failed for the last time: dead letter");
+            tracing::error!(event = %claim.key, attempt, error = text.as_str(), "handler failed for the last time: dead letter");
             Outcome::Dead { error: text }
         }
     }

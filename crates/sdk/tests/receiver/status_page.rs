@@ -70,13 +70,19 @@ async fn dead_letters_are_shown_escaped_and_replayed() {
     let (status, head, html) = ask(&receiver, call("GET", "/").body(Body::empty()).unwrap()).await;
     assert_eq!(status, 200);
     assert!(head.headers()["content-security-policy"].to_str().unwrap().starts_with("default-src 'none'"));
+    // With a stricter one, browsers send the page's own forms as from nowhere.
+    assert_eq!(head.headers()["referrer-policy"], "same-origin");
     assert!(html.contains("&lt;script&gt;alert(1)&lt;/script&gt;\\u{202e}") && !html.contains("<script"), "{html}");
     let target = format!("dead/replay?scan_id={}&amp;event=scan.complete&amp;sequence=1", scan_id(1));
     assert!(html.contains(&target), "{html}");
     let (_, _, list) = ask(&receiver, call("GET", "/dead").body(Body::empty()).unwrap()).await;
     assert_eq!(serde_json::from_str::<serde_json::Value>(&list).unwrap()["dead"][0]["scan_id"], scan_id(1));
     let target = format!("/{}", target.replace("&amp;", "&"));
-    let (status, head, _) = ask(&receiver, call("POST", &target).header("accept", "text/html").body(Body::empty()).unwrap()).await;
+    let (status, head, _) = ask(
+        &receiver,
+        call("POST", &target).header("accept", "text/html").header("origin", "http://127.0.0.1:8091").body(Body::empty()).unwrap(),
+    )
+    .await;
     assert_eq!((status, head.headers()["location"].to_str().unwrap()), (303, "./.."));
     eventually("the second death", || receiver.metrics().dead == 2).await;
     assert_eq!(ask(&receiver, call("POST", &target).body(Body::empty()).unwrap()).await.0, 202);

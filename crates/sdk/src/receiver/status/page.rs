@@ -18,12 +18,12 @@ body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto
 h1 { font-size: 1.3rem; margin: 0 0 .2rem } h2 { font-size: 1.05rem; margin: 2rem 0 .5rem }
 p { margin: .3rem 0 } .soft { color: color-mix(in srgb, currentColor 65%, transparent) }
 dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: .7rem; margin: 1.2rem 0 }
-dl div { border: 1px solid var(--line); border-radius: .5rem; padding: .6rem .8rem }
+dl div { border: 1px solid var(--line); border-radius: .5rem; padding: .6rem .8rem; display: flex; flex-direction: column; justify-content: space-between }
 dt { font-size: .8rem } dd { margin: 0; font-size: 1.5rem; font-variant-numeric: tabular-nums }
 .bad dd { color: var(--bad) } .good dd { color: var(--good) }
 .wide { overflow-x: auto } table { border-collapse: collapse; width: 100% }
 th, td { text-align: left; vertical-align: top; padding: .4rem .8rem .4rem 0; border-bottom: 1px solid var(--line) }
-th { font-size: .8rem; font-weight: 600 } td { overflow-wrap: anywhere } code { font-size: .85rem }
+th { font-size: .8rem; font-weight: 600 } td { white-space: nowrap } td.text { white-space: normal; overflow-wrap: anywhere; min-width: 14rem } code { font-size: .85rem }
 button { font: inherit; padding: .2rem .8rem; border-radius: .4rem; border: 1px solid var(--soft); background: none; color: inherit; cursor: pointer }
 button:hover, button:focus-visible { background: var(--line) }
 ";
@@ -86,7 +86,7 @@ fn dead_letters(html: &mut String, counts: &Counts, dead: &[DeadLetter], now: Sy
         let query = format!("scan_id={}&event={}&sequence={}", query_escaped(&key.scan_id), query_escaped(&key.event), key.sequence);
         let _infallible = write!(
             html,
-            "<tr><td><code>{}</code><br><span class=\"soft\">{}, {}</span><td>{}<td>{} ago<td>{}<td>{}\
+            "<tr><td><code>{}</code><br><span class=\"soft\">{}, {}</span><td>{}<td>{} ago<td>{}<td class=\"text\">{}\
              <td><form method=\"post\" action=\"dead/replay?{}\"><button>Replay</button></form></tr>",
             escaped(&key.scan_id),
             escaped(&key.event),
