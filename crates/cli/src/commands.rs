@@ -6,6 +6,7 @@ mod config;
 mod deliveries;
 mod keys;
 mod listen;
+mod receive;
 mod rescan;
 mod scan;
 mod secrets;
@@ -45,6 +46,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Secrets(command) => secrets::run(command, config),
         Command::Listen(arguments) => listen::run(arguments, config),
         Command::Rescan(arguments) => rescan::run(arguments, config),
+        Command::Receive(arguments) => receive::run(arguments, config),
         Command::Backup(arguments) => backup::run(arguments, config),
         Command::Config(flags) => config::run(flags, config),
     };

@@ -211,7 +211,17 @@ impl Walk<'_, '_> {
                     // Readers of these look beyond the format's own bytes, and so does the search.
                     Format::Pdf => search::embedded(content, self)?,
                     // What follows the end was examined as an object.
-                    Format::Zip | Format::Gzip | Format::Bzip2 | Format::Xz | Format::Zstd | Format::Tar => {}
+                    Format::Zip
+                    | Format::Gzip
+                    | Format::Bzip2
+                    | Format::Xz
+                    | Format::Zstd
+                    | Format::Lzma
+                    | Format::Lzip
+                    | Format::Tar
+                    | Format::Ar
+                    | Format::Cpio
+                    | Format::Rpm => {}
                 }
             }
             FileType::Unsupported(detail) => {

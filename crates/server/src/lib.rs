@@ -5,8 +5,10 @@ mod api;
 mod clock;
 pub mod config;
 pub mod egress;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod intake;
-mod listen;
+pub mod listen;
 mod metrics;
 pub mod rescan;
 mod startup;

@@ -40,26 +40,27 @@ const STREAMS: u32 = 100;
 const IDLE: Duration = Duration::from_secs(60);
 
 /// A bound address.
-pub(crate) struct Listener {
+pub struct Listener {
     tcp: TcpListener,
     tls: Option<TlsAcceptor>,
 }
 
 impl Listener {
-    pub(crate) async fn bind(address: SocketAddr, tls: Option<&TlsFiles>) -> Result<Self, ServeError> {
+    /// Takes the port, and reads the certificate where there is one.
+    pub async fn bind(address: SocketAddr, tls: Option<&TlsFiles>) -> Result<Self, ServeError> {
         let tls = tls.map(acceptor).transpose()?;
         let tcp = TcpListener::bind(address).await.map_err(|source| ServeError::Bind { address, source })?;
         Ok(Self { tcp, tls })
     }
 
     /// `http://127.0.0.1:8080`, with the port that was really bound.
-    pub(crate) fn url(&self) -> io::Result<String> {
+    pub fn url(&self) -> io::Result<String> {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         Ok(format!("{scheme}://{}", self.tcp.local_addr()?))
     }
 
     /// Serves until `stop` turns true, then lets requests under way finish, for `patience` at most.
-    pub(crate) async fn serve(self, router: Router, mut stop: watch::Receiver<bool>, patience: Duration) {
+    pub async fn serve(self, router: Router, mut stop: watch::Receiver<bool>, patience: Duration) {
         let places = Arc::new(Semaphore::new(CONNECTIONS));
         let stopping = stop.clone();
         // Dropped at the end, and with it whatever connection is still open then.
@@ -197,21 +198,21 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for FirstWord<S> {
 
 fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, ServeError> {
     let refuse = |problem: String| ServeError::Tls(problem);
+    let [certificate, key_name] = files.names;
     let certificates = CertificateDer::pem_file_iter(&files.certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| refuse(format!("FILESAFETY_TLS_CERT: {}: {error}", files.certificate.display())))?;
+        .map_err(|error| refuse(format!("{certificate}: {}: {error}", files.certificate.display())))?;
     if certificates.is_empty() {
-        return Err(refuse(format!("FILESAFETY_TLS_CERT: {} holds no certificate", files.certificate.display())));
+        return Err(refuse(format!("{certificate}: {} holds no certificate", files.certificate.display())));
     }
-    let key = PrivateKeyDer::from_pem_file(&files.key)
-        .map_err(|error| refuse(format!("FILESAFETY_TLS_KEY: {}: {error}", files.key.display())))?;
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| refuse(format!("{key_name}: {}: {error}", files.key.display())))?;
     let versions: &[&rustls::SupportedProtocolVersion] =
         if files.allow_1_2 { &[&rustls::version::TLS13, &rustls::version::TLS12] } else { &[&rustls::version::TLS13] };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(certificates, key))
-        .map_err(|error| refuse(format!("FILESAFETY_TLS_CERT and FILESAFETY_TLS_KEY do not fit together: {error}")))?;
+        .map_err(|error| refuse(format!("{certificate} and {key_name} do not fit together: {error}")))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }

@@ -192,3 +192,90 @@ impl http_body::Body for Guarded {
         self.body.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use filesafety_model::{
+        AccountId, Category, Coverage, Failure, Judgement, Note, NsfwFinding, PictureFault, Reason, ScanTypes, Scores, Sha256, Timestamp,
+        Unexamined, View, VirusFinding,
+    };
+    use filesafety_store::{DeliveryStatus, SourceRecord, Submission, WebhookState};
+
+    use super::*;
+
+    fn record(state: StateRecord) -> ScanRecord {
+        let created_at = Timestamp::from_millis(1_790_000_000_000);
+        let sha256 = Sha256::new([7; 32]);
+        ScanRecord {
+            id: ScanId::new(created_at, [0; 10]),
+            account: AccountId::new(created_at, [0; 10]),
+            key: None,
+            created_at,
+            lane: Submission::Sync,
+            source: SourceRecord::Bytes,
+            types: ScanTypes::ALL,
+            metadata: Some(r#"{"z": 18446744073709551616, "a": 1.10}"#.into()),
+            file: Some(FileFacts { name: Some("a.zip".into()), size: 184, sha256, media_type: "application/zip".into() }),
+            file_name: None,
+            events: Vec::new(),
+            policy: "strict".into(),
+            fingerprint: String::new(),
+            state,
+            deduplicated: true,
+            sequence: 2,
+            updated_at: Some(created_at),
+            webhook: Some(WebhookState {
+                url_host: "a.example".into(),
+                status: Some(DeliveryStatus::Delivered),
+                attempts: 2,
+                delivery: None,
+                event: None,
+            }),
+        }
+    }
+
+    fn finished(judgement: Judgement) -> ScanRecord {
+        record(StateRecord::Finished { at: Timestamp::from_millis(1_790_000_000_120), judgement: Box::new(judgement) })
+    }
+
+    fn everything() -> Judgement {
+        let scores = Scores { drawing: 0.1, hentai: 0.2, neutral: 0.3, porn: 0.3, sexy: 0.1 };
+        let nsfw = NsfwFinding {
+            clean: Some(false),
+            applied: true,
+            categories: vec![Category::ExplicitNudity, Category::Unjudged],
+            confidence: 0.3,
+            scores: Some(scores),
+            views: vec![View { name: "whole".into(), scores }],
+            reason: Some(PictureFault::TooLarge),
+            path: Some("a/b.png".into()),
+        };
+        let coverage = Coverage {
+            objects: 3,
+            bytes: 392,
+            unexamined: vec![Unexamined { path: "c".into(), reason: Reason::Limit, signature: "Heuristics.Limits.Time".into() }],
+            notes: vec![Note { path: String::new(), note: "bytes after the end".into() }],
+            ..Coverage::default()
+        };
+        let virus = Some(VirusFinding { primary: None, detections: Vec::new() });
+        let failure = Some(Failure { code: FailureCode::EngineUnavailable, message: "No answer.".into() });
+        Judgement { verdict: Verdict::Mixed, virus, nsfw: Some(nsfw), coverage, failure }
+    }
+
+    #[test]
+    fn what_is_answered_is_what_the_sdk_reads() {
+        let verdicts = [Verdict::Clean, Verdict::Infected, Verdict::Nsfw, Verdict::Mixed, Verdict::Failed];
+        let mut scans: Vec<_> = verdicts.map(|verdict| finished(Judgement { verdict, ..everything() })).into();
+        scans.extend(
+            [StateRecord::AwaitingUpload { expires_at: Timestamp::from_millis(0) }, StateRecord::Pending, StateRecord::Scanning]
+                .map(record),
+        );
+        scans.push(ScanRecord { updated_at: None, file: None, metadata: None, webhook: None, ..record(StateRecord::Pending) });
+        for scan in scans {
+            let sent = serde_json::to_string(&ScanView::of(&scan)).unwrap();
+            let read: filesafety::Scan = serde_json::from_str(&sent).unwrap();
+            // Read and written again it is the same text: neither side has a field that the other lacks, and metadata keeps its digits.
+            assert_eq!(serde_json::to_string(&read).unwrap(), sent);
+        }
+    }
+}
