@@ -43,10 +43,10 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Deliveries(command) => deliveries::run(command, config),
         Command::Accounts(command) => accounts::run(command, config),
         Command::Keys(command) => keys::run(command, config),
+        Command::Receive(arguments) => receive::run(arguments, config),
         Command::Secrets(command) => secrets::run(command, config),
         Command::Listen(arguments) => listen::run(arguments, config),
         Command::Rescan(arguments) => rescan::run(arguments, config),
-        Command::Receive(arguments) => receive::run(arguments, config),
         Command::Backup(arguments) => backup::run(arguments, config),
         Command::Config(flags) => config::run(flags, config),
     };

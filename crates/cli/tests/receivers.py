@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs the programs of docs/receiving.md as they stand there, each against the real service and webhooks that are forged.
 
-Installs the published packages into target/receivers. Go is tried where it is installed.
+Installs the published packages into target/receivers. What is not on this machine is said, and not run.
 """
 
 import base64, contextlib, hashlib, hmac, json, os, pathlib, re, secrets, shutil, socket, subprocess, sys, tempfile, threading, time
@@ -152,51 +152,56 @@ def attempts(service, scan_id):
     return json.loads(call("GET", f"{service}/v1/scan/{scan_id}/deliveries", x_api_key=KEY)[1])["deliveries"]
 
 
-def install():
-    """The published packages, once."""
-    node, python = INSTALLED / "node", INSTALLED / "python"
-    if not (node / "node_modules").exists():
-        node.mkdir(parents=True, exist_ok=True)
-        (node / "package.json").write_text("{}")
-        subprocess.run(["npm", "install", "--silent", "--no-audit", "--no-fund", "express", "standardwebhooks"], cwd=node, check=True)
-    if not (python / "bin" / "uvicorn").exists():
-        subprocess.run([sys.executable, "-m", "venv", python], check=True)
-        subprocess.run([python / "bin" / "pip", "install", "--quiet", "fastapi", "uvicorn", "standardwebhooks"], check=True)
-    return node, python
+def node_receiver(folder, page):
+    """The packages are installed once."""
+    installed = INSTALLED / "node"
+    if not (installed / "node_modules" / "standardwebhooks").exists():
+        installed.mkdir(parents=True, exist_ok=True)
+        (installed / "package.json").write_text("{}")
+        subprocess.run(["npm", "install", "--silent", "--no-audit", "--no-fund", "express", "standardwebhooks"], cwd=installed, check=True)
+    (folder / "receiver.mjs").write_text(program_in(page, "receiver.mjs"))
+    (folder / "node_modules").symlink_to(installed / "node_modules")
+    return ["node", "receiver.mjs"]
+
+
+def python_receiver(folder, page):
+    """The packages are installed once."""
+    installed = INSTALLED / "python" / "bin"
+    if not (installed / "uvicorn").exists():
+        subprocess.run([sys.executable, "-m", "venv", installed.parent], check=True)
+        subprocess.run([installed / "pip", "install", "--quiet", "fastapi", "uvicorn", "standardwebhooks"], check=True)
+    (folder / "receiver.py").write_text(program_in(page, "receiver.py"))
+    return [installed / "uvicorn", "receiver:app", "--port", PORT]
+
+
+def go_receiver(folder, page):
+    """The standard library alone."""
+    (folder / "receiver.go").write_text(program_in(page, "receiver.go"))
+    environment = CLEAN_ENVIRONMENT | {"GOCACHE": str(INSTALLED / "go"), "GO111MODULE": "off"}
+    for command in ["vet", "receiver.go"], ["build", "-o", "receiver", "receiver.go"]:
+        subprocess.run(["go", *command], cwd=folder, env=environment, check=True)
+    return [folder / "receiver"]
 
 
 def main():
     page = (ROOT / "docs" / "receiving.md").read_text()
-    node, python = install()
-    environment = {"FILESAFETY_WEBHOOK_SECRET": SECRET}
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        folder = pathlib.Path(folder)
-        service = stack.enter_context(
-            Program(
-                [BINARY, "serve"], folder, FILESAFETY_LISTEN="127.0.0.1:0", FILESAFETY_DATA_DIR=str(folder / "data"), FILESAFETY_API_KEY=KEY,
-                FILESAFETY_ALLOW_NETS="127.0.0.0/8", FILESAFETY_WEBHOOK_HTTP="1", FILESAFETY_RATE="off", **environment,
-            )
-        )
-        address = service.wait_for(r"listening on (http://[0-9.:]+)", seconds=60)[1]
-
-        for name in ["node", "python", "go"]:
-            (folder / name).mkdir()
-        (folder / "node" / "receiver.mjs").write_text(program_in(page, "receiver.mjs"))
-        (folder / "node" / "node_modules").symlink_to(node / "node_modules")
-        check("Node", address, lambda: Program(["node", "receiver.mjs"], folder / "node", **environment))
-
-        (folder / "python" / "receiver.py").write_text(program_in(page, "receiver.py"))
-        uvicorn = [python / "bin" / "uvicorn", "receiver:app", "--port", PORT]
-        check("Python", address, lambda: Program(uvicorn, folder / "python", **environment))
-
-        if shutil.which("go"):
-            (folder / "go" / "receiver.go").write_text(program_in(page, "receiver.go"))
-            go = {"GOCACHE": str(INSTALLED / "go"), "GOFLAGS": "-mod=mod", "GO111MODULE": "off"}
-            subprocess.run(["go", "build", "-o", "receiver", "receiver.go"], cwd=folder / "go", env=CLEAN_ENVIRONMENT | go, check=True)
-            subprocess.run(["go", "vet", "receiver.go"], cwd=folder / "go", env=CLEAN_ENVIRONMENT | go, check=True)
-            check("Go", address, lambda: Program([folder / "go" / "receiver"], folder / "go", **environment))
-        else:
-            print("Go: not installed, so its program was not run")
+    secret = {"FILESAFETY_WEBHOOK_SECRET": SECRET}
+    languages = [("Node", "npm", node_receiver), ("Python", "python3", python_receiver), ("Go", "go", go_receiver)]
+    with tempfile.TemporaryDirectory() as folder:
+        settings = {
+            "FILESAFETY_LISTEN": "127.0.0.1:0", "FILESAFETY_DATA_DIR": f"{folder}/data", "FILESAFETY_API_KEY": KEY,
+            "FILESAFETY_ALLOW_NETS": "127.0.0.0/8", "FILESAFETY_WEBHOOK_HTTP": "1", "FILESAFETY_RATE": "off",
+        }
+        with Program([BINARY, "serve"], folder, **settings, **secret) as service:
+            address = service.wait_for(r"listening on (http://[0-9.:]+)", seconds=60)[1]
+            for language, tool, prepare in languages:
+                if not shutil.which(tool):
+                    print(f"{language}: not installed, so its program was not run")
+                    continue
+                own = pathlib.Path(folder, language)
+                own.mkdir()
+                command = prepare(own, page)
+                check(language, address, lambda: Program(command, own, **secret))
 
 
 if __name__ == "__main__":

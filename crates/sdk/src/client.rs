@@ -43,7 +43,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::time::{sleep, timeout};
 
 pub use builder::{ClientBuilder, ConfigError};
-pub use delivery::{Attempt, AttemptError};
+pub use delivery::{Attempt, AttemptError, Postponed};
 pub use error::{Cause, ClientError, Refusal};
 #[cfg(feature = "receiver")]
 pub use expected::Expected;
@@ -195,7 +195,7 @@ impl Client {
         if gone || answer.status.is_success() { Ok(()) } else { Err(answer.into_error()) }
     }
 
-    /// Every attempt to tell of a scan, oldest first.
+    /// Every attempt to tell of a scan, oldest first; at the end, what is still to be tried.
     pub async fn deliveries(&self, scan_id: &str) -> Result<Vec<Attempt>, ClientError> {
         #[derive(Deserialize)]
         struct Deliveries {

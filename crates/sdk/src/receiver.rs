@@ -56,6 +56,8 @@ pub use pending::{PendingError, PendingSet};
 pub use rusqlite;
 pub use scan_event::ScanEvent;
 pub use service::Service;
+#[cfg(feature = "receiver-postgres")]
+pub use store::postgres;
 pub use store::{memory, sqlite};
 
 /// The largest body that is read, in bytes. The service's own stay under 64 KiB.

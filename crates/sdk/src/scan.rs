@@ -34,7 +34,7 @@ pub struct Scan {
     pub created_at: String,
     /// RFC 3339, UTC; `None` until the scan has finished.
     pub completed_at: Option<String>,
-    /// RFC 3339, UTC: when newer data last turned the verdict.
+    /// When newer data last turned the verdict; `None` where none did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updated_at: Option<String>,
     /// Until when the upload URL can be used, while it waits for the bytes.

@@ -29,6 +29,7 @@ pub(crate) use webhook_url::without_query;
 pub use webhook_url::{WebhookUrl, WebhookUrlError, WebhookUrlPolicy};
 
 use crate::config::Config;
+use connect::Names;
 use fetch::Fetcher;
 use send::WebhookSender;
 
@@ -59,7 +60,7 @@ impl Egress {
     }
 
     pub(crate) fn with(webhooks: WebhookUrlPolicy, fetches: AddressPolicy, roots: rustls::RootCertStore) -> Self {
-        Self { webhooks: WebhookSender::new(webhooks, roots.clone()), fetcher: Fetcher::new(fetches, roots) }
+        Self { webhooks: WebhookSender::new(webhooks, roots.clone(), Names::System), fetcher: Fetcher::new(fetches, roots) }
     }
 
     /// Makes one attempt to deliver a webhook. Redirects are answers like others.

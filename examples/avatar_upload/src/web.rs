@@ -101,7 +101,7 @@ async fn read(mut form: Multipart) -> Result<(String, Vec<u8>), Problem> {
         let bytes = field.bytes().await.map_err(broken)?;
         return match bytes.len() {
             0 => Err(Problem(StatusCode::BAD_REQUEST, "Choose a file first.")),
-            ..=PICTURE_MAX => Ok((name, bytes.into())),
+            1..=PICTURE_MAX => Ok((name, bytes.into())),
             _ => Err(Problem(StatusCode::PAYLOAD_TOO_LARGE, "The file is larger than 5 MB.")),
         };
     }

@@ -1,4 +1,5 @@
 //! The application against a service that answers as each test wants it to.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so and stops")]
 
 use std::{
     net::SocketAddr,

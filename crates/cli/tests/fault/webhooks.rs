@@ -2,7 +2,6 @@
 //! none of it.
 
 use std::collections::{HashMap, HashSet};
-use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -362,6 +361,40 @@ fn hosts_that_hang_hold_back_no_other() {
         counts
     });
     assert!(by_status.keys().all(|kind| kind == "none" || kind == "timeout"), "{by_status:?}");
+}
+
+#[test]
+fn a_circuit_opens_shows_as_the_reason_and_closes() {
+    if std::env::var_os("FILESAFETY_FULL").is_none() {
+        eprintln!("skipped: a circuit opens after a minute of failures; FILESAFETY_FULL=1 waits for it");
+        return;
+    }
+    let options = Options::new().env("FILESAFETY_WEBHOOK_GRACE", "0s").env("FILESAFETY_WEBHOOK_RETRY", &["4s"; 20].join(","));
+    let server = options.start();
+    let gone = Receiver::start();
+    let (address, url) = (gone.address(), gone.url());
+    drop(gone);
+    let scans: Vec<String> = (0..10).map(|number| submit(&server, &url, &format!("circuit {number}"))).collect();
+    let open = |count: u32| server.get("/metrics").text().contains(&format!("filesafety_webhook_circuits_open {count}\n"));
+    wait_for("the circuit to open", Duration::from_secs(90), || open(1).then_some(()));
+    wait_for("the circuit to be the reason", Duration::from_secs(30), || {
+        let planned: Vec<Value> = scans.iter().filter_map(|scan| server.deliveries(scan).pop()).collect();
+        planned.iter().any(|planned| planned["postponed"]["reason"] == "circuit_open" && planned["planned_at"].is_string()).then_some(())
+    });
+    let made = |scans: &[String]| scans.iter().map(|scan| outcomes(&server, scan).len()).sum::<usize>();
+    let (before, begun) = (made(&scans), Instant::now());
+    thread::sleep(Duration::from_secs(25));
+    let probes = made(&scans) - before;
+    eprintln!("{probes} attempts in {:?} behind an open circuit", begun.elapsed());
+    assert!((1..=4).contains(&probes), "{probes} probes");
+    let fresh = submit(&server, &url, "while it is open");
+    let planned = wait_for("a plan", SOON, || server.deliveries(&fresh).pop().filter(|planned| !planned["postponed"].is_null()));
+    assert_eq!((&planned["attempt"], &planned["postponed"]["reason"]), (&json!(1), &json!("circuit_open")), "{planned}");
+    let receiver = Receiver::at(address, Certificate::Good, []);
+    for scan in scans.iter().chain([&fresh]) {
+        server.with_webhook(scan, "delivered", SOON);
+    }
+    assert!(receiver.received().len() >= 11 && open(0));
 }
 
 #[test]

@@ -10,6 +10,7 @@ pub(crate) mod client;
 pub(crate) mod clock;
 pub(crate) mod data;
 pub(crate) mod eicar;
+pub(crate) mod farm;
 pub(crate) mod form;
 pub(crate) mod pdf;
 pub(crate) mod pictures;

@@ -1,6 +1,8 @@
 //! What a receiver keeps: the marks of events it has seen, the inbox of those still to be handled, and the pending set.
 
 pub mod memory;
+#[cfg(feature = "receiver-postgres")]
+pub mod postgres;
 pub mod sqlite;
 
 use std::{

@@ -5,17 +5,25 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use filesafety::receiver::{HandlerError, Receiver, memory::MemoryStore, sqlite::SqliteStore};
+use filesafety::{
+    event::Verdict,
+    receiver::{
+        HandlerError, Receiver,
+        memory::MemoryStore,
+        sqlite::SqliteStore,
+        store::{Admission, EventKey, NewEvent, SignedHeaders, Store as _},
+    },
+};
 
 use crate::support::{Seen, body, eventually, scan_id, secret, send};
 
 const SOON: Duration = Duration::from_millis(10);
 
 fn now_signed(body: &str) -> axum::http::Request<axum::body::Body> {
-    let secs = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let secs = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     crate::support::signed_at(&[secret(1)], secs, body)
 }
 
@@ -127,6 +135,28 @@ async fn no_more_handlers_run_than_may_and_one_scan_has_one() {
     eventually("three more, one after the other", || receiver.metrics().handled == 11).await;
     assert_eq!(most.load(Ordering::SeqCst), 1);
     assert_eq!(seen.keys()[8..], [2, 3, 4].map(|sequence| (scan_id(99), sequence)));
+}
+
+#[tokio::test]
+async fn an_event_that_ends_the_process_every_time_is_given_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(folder.path().join("webhooks.db")).unwrap();
+    let seen = Seen::default();
+    let key = EventKey { scan_id: scan_id(1), event: "scan.complete".into(), sequence: 1 };
+    let event = NewEvent { key, verdict: Verdict::Clean, headers: SignedHeaders::default(), body: body(&scan_id(1), "clean", 1).into() };
+    let now = SystemTime::now();
+    store.accept(event, Admission::AnyScan, now).await.unwrap();
+    // As if two processes had ended during their tries.
+    for attempt in [1, 2] {
+        assert_eq!(store.claim(9, now, now).await.unwrap().events[0].attempt, attempt);
+    }
+    let again = seen.clone();
+    let next =
+        Receiver::builder(store).secret(secret(1)).retries([SOON]).otherwise(move |event| again.clone().handle(event)).build().unwrap();
+    eventually("the end of it", || next.metrics().dead == 1).await;
+    let dead = next.dead_letters().list(None, 1).await.unwrap();
+    assert_eq!(dead[0].error, "the receiver ended during the last try of the handler");
+    assert!(seen.events().is_empty());
 }
 
 #[tokio::test]

@@ -5,6 +5,8 @@ mod admission;
 mod build;
 mod crashes;
 mod handling;
+#[cfg(feature = "receiver-postgres")]
+mod postgres;
 mod refusals;
 mod status_page;
 mod store_contract;

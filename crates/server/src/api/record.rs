@@ -255,7 +255,7 @@ mod tests {
             bytes: 392,
             unexamined: vec![Unexamined { path: "c".into(), reason: Reason::Limit, signature: "Heuristics.Limits.Time".into() }],
             notes: vec![Note { path: String::new(), note: "bytes after the end".into() }],
-            ..Coverage::default()
+            answered: Vec::new(),
         };
         let virus = Some(VirusFinding { primary: None, detections: Vec::new() });
         let failure = Some(Failure { code: FailureCode::EngineUnavailable, message: "No answer.".into() });

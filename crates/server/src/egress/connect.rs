@@ -48,6 +48,21 @@ pub(super) enum Reach {
 pub(super) struct Connector {
     reach: Reach,
     tls: Arc<ClientConfig>,
+    names: Names,
+}
+
+/// What a test's names resolve to.
+#[cfg(test)]
+pub(super) type Answers = Arc<dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync>;
+
+/// Who knows the addresses of names.
+#[derive(Clone)]
+pub(super) enum Names {
+    /// The operating system, by its own rules.
+    System,
+    /// A test that plays a name server.
+    #[cfg(test)]
+    Told(Answers),
 }
 
 /// Why there is no connection.
@@ -120,8 +135,8 @@ impl Link {
 }
 
 impl Connector {
-    pub(super) fn new(reach: Reach, tls: Arc<ClientConfig>) -> Self {
-        Self { reach, tls }
+    pub(super) fn new(reach: Reach, tls: Arc<ClientConfig>, names: Names) -> Self {
+        Self { reach, tls, names }
     }
 
     async fn connect(self, uri: Uri) -> Result<Channel, ConnectError> {
@@ -130,7 +145,7 @@ impl Connector {
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let port = uri.port_u16().unwrap_or(if http { 80 } else { 443 });
 
-        let addresses = resolve(host, port).await?;
+        let addresses = self.names.resolve(host, port).await?;
         for address in &addresses {
             self.reach.check(address.ip(), http)?;
         }
@@ -156,14 +171,20 @@ fn version_shown(version: ProtocolVersion) -> String {
     name.strip_prefix("TLSv").map_or(name.clone(), |number| number.replace('_', "."))
 }
 
-/// All addresses of the name, in the order of the system's preference; at least one.
-async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectError> {
-    if let Ok(address) = host.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(address, port)]);
+impl Names {
+    /// All addresses of the name, in the order of preference; at least one. A literal stands for itself.
+    async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectError> {
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(address, port)]);
+        }
+        let failed = |cause| ConnectError::Dns { name: host.to_owned(), cause };
+        let addresses: Vec<_> = match self {
+            Self::System => tokio::net::lookup_host((host, port)).await.map_err(failed)?.collect(),
+            #[cfg(test)]
+            Self::Told(names) => names(host).map_err(failed)?.into_iter().map(|address| SocketAddr::new(address, port)).collect(),
+        };
+        if addresses.is_empty() { Err(failed(io::Error::other("it has no address"))) } else { Ok(addresses) }
     }
-    let failed = |cause| ConnectError::Dns { name: host.to_owned(), cause };
-    let addresses: Vec<_> = tokio::net::lookup_host((host, port)).await.map_err(failed)?.collect();
-    if addresses.is_empty() { Err(failed(io::Error::other("it has no address"))) } else { Ok(addresses) }
 }
 
 async fn dial(addresses: &[SocketAddr]) -> Result<(TcpStream, SocketAddr), ConnectError> {

@@ -21,7 +21,7 @@ use hyper_util::{
 use rustls::RootCertStore;
 
 use super::{
-    connect::{ConnectError, Connector, Link, Reach, TlsFault},
+    connect::{ConnectError, Connector, Link, Names, Reach, TlsFault},
     retry_after::retry_after,
     tls::client_config,
     webhook_url::WebhookUrlPolicy,
@@ -126,8 +126,8 @@ impl SendErrorKind {
 }
 
 impl WebhookSender {
-    pub(super) fn new(policy: WebhookUrlPolicy, roots: RootCertStore) -> Self {
-        let connector = Connector::new(Reach::Webhook(policy), client_config(roots, true));
+    pub(super) fn new(policy: WebhookUrlPolicy, roots: RootCertStore, names: Names) -> Self {
+        let connector = Connector::new(Reach::Webhook(policy), client_config(roots, true), names);
         let client = Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())

@@ -25,9 +25,11 @@ const OF_LANE: usize = SLOTS / 8 * 7;
 const OF_ACCOUNT: usize = SLOTS - 16;
 /// Slots, of all and of a lane, that only hosts may take whose last attempt succeeded and who answer.
 const RESERVE: usize = SLOTS / 4;
+/// Part of the reserve is open to hosts of which nothing is known, for one attempt each.
+const RESERVE_FOR_FIRST: usize = RESERVE / 2;
 /// Most attempts under way at one host, by what is known of it.
 const OF_PROVEN: usize = 64;
-const OF_UNKNOWN: usize = 16;
+const OF_UNKNOWN: usize = 8;
 const OF_SLOW: usize = 8;
 const OF_FAILING: usize = 4;
 /// What a host that just succeeded for the first time may have under way; each further success adds one.
@@ -104,6 +106,8 @@ impl Slots {
         let (account_share, reserve) = match standing {
             // What goes to hosts that answer soon gives its slots back soon.
             Standing::Proven => (OF_ACCOUNT, 0),
+            // Nothing was held against it yet: what hangs must not keep it from its first attempt.
+            Standing::Unknown if host.started.is_empty() => (OF_ACCOUNT, RESERVE_FOR_FIRST),
             // Whatever of its account fails must leave room to what does not, and to other accounts.
             Standing::Unknown | Standing::Slow | Standing::Failing => (free, RESERVE),
         };
@@ -183,7 +187,8 @@ impl Host {
     fn room(&self, standing: Standing, free: usize) -> usize {
         let (most, share) = match standing {
             Standing::Proven => (self.window, free / 8),
-            Standing::Unknown => (OF_UNKNOWN, free / 32),
+            Standing::Unknown if self.started.is_empty() => (1, 1),
+            Standing::Unknown => (OF_UNKNOWN, free / 64),
             Standing::Slow => (OF_SLOW, free / 64),
             Standing::Failing => (OF_FAILING, free / 64),
         };
