@@ -35,8 +35,8 @@ pub enum StoreError {
     Corrupt(String),
 }
 
-/// The inbox, the marks and the pending set of one receiver. Each method is one transaction: when it answers `Ok`, its effect is durable,
-/// and without an answer there is none or all of it.
+/// The inbox, the marks and the pending set of one receiver. Each method is one transaction: when it answers `Ok`, its effect is durable
+/// (a claim's at least as long as the machine runs), and without an answer there is none or all of it.
 ///
 /// Time is always an argument. [`SqliteStore`](sqlite::SqliteStore) is the usual one; the others are held to the same tests.
 pub trait Store: Send + Sync + 'static {

@@ -127,7 +127,8 @@ impl Store for SqliteStore {
     }
 
     fn claim(&self, most: usize, now: SystemTime, until: SystemTime) -> StoreFuture<'_, Claims> {
-        self.write(move |conn| inbox::claim(conn, most, now, until))
+        // A claim need only outlive this process, so that a try is counted even if it ends us. After a power cut the event is due again.
+        Box::pin(self.inner.writer.run_relaxed(move |conn| inbox::claim(conn, most, now, until)))
     }
 
     fn settle(&self, claim: Claim, outcome: Outcome, now: SystemTime) -> StoreFuture<'_, Settled> {

@@ -48,6 +48,8 @@ enum Message {
 
 /// One transaction of a group.
 trait Job: Send {
+    /// Whether its caller waits for the disk.
+    fn durability(&self) -> Durability;
     /// Whether what it did is to be committed.
     fn run(&mut self, conn: &Connection) -> bool;
     /// Answers. `commit` tells whether the group was committed.
@@ -57,8 +59,18 @@ trait Job: Send {
 /// Why a group was not committed, for each of its transactions.
 type Cause = Arc<rusqlite::Error>;
 
+/// What a transaction survives once it is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Durability {
+    /// A power cut.
+    Disk,
+    /// The end of this process. A power cut takes it back; it never leaves half of it.
+    Process,
+}
+
 struct Transaction<T, J> {
     job: Option<J>,
+    durability: Durability,
     keep: fn(&T) -> bool,
     result: Option<Result<T>>,
     reply: oneshot::Sender<Result<T>>,
@@ -68,7 +80,7 @@ struct Transaction<T, J> {
 impl Writer {
     pub(super) fn spawn(conn: Connection, wal: PathBuf) -> Result<Self> {
         let (messages, inbox) = mpsc::channel();
-        let writing = Writing { conn, wal, since_checkpoint: 0 };
+        let writing = Writing { conn, wal, since_checkpoint: 0, synced: Durability::Disk };
         let thread = thread::Builder::new().name("webhook-inbox".into()).spawn(move || writing.serve(&inbox));
         let thread = Mutex::new(Some(thread.map_err(StoreError::unavailable)?));
         Ok(Self { messages, room: Arc::new(Semaphore::new(WAITING)), thread })
@@ -78,7 +90,12 @@ impl Writer {
     ///
     /// A caller that goes away stops nothing: the transaction happens all the same.
     pub(super) async fn run<T: Send + 'static>(&self, job: impl FnOnce(&Connection) -> Result<T> + Send + 'static) -> Result<T> {
-        self.run_if(job, |_| true).await
+        self.queue(job, |_| true, Durability::Disk).await
+    }
+
+    /// As [`Writer::run`], without waiting for the disk.
+    pub(super) async fn run_relaxed<T: Send + 'static>(&self, job: impl FnOnce(&Connection) -> Result<T> + Send + 'static) -> Result<T> {
+        self.queue(job, |_| true, Durability::Process).await
     }
 
     /// As [`Writer::run`]; what `keep` refuses leaves nothing behind either.
@@ -87,9 +104,18 @@ impl Writer {
         job: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
         keep: fn(&T) -> bool,
     ) -> Result<T> {
+        self.queue(job, keep, Durability::Disk).await
+    }
+
+    async fn queue<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&Connection) -> Result<T> + Send + 'static,
+        keep: fn(&T) -> bool,
+        durability: Durability,
+    ) -> Result<T> {
         let room = self.room.clone().acquire_owned().await.map_err(StoreError::unavailable)?;
         let (reply, answer) = oneshot::channel();
-        let transaction = Box::new(Transaction { job: Some(job), keep, result: None, reply, _room: room });
+        let transaction = Box::new(Transaction { job: Some(job), durability, keep, result: None, reply, _room: room });
         self.messages.send(Message::Run(transaction)).map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?
     }
@@ -116,6 +142,10 @@ where
     T: Send,
     J: FnOnce(&Connection) -> Result<T> + Send,
 {
+    fn durability(&self) -> Durability {
+        self.durability
+    }
+
     fn run(&mut self, conn: &Connection) -> bool {
         let Some(job) = self.job.take() else { return false };
         // One broken transaction must not take the writer from all others.
@@ -141,6 +171,7 @@ struct Writing {
     conn: Connection,
     wal: PathBuf,
     since_checkpoint: usize,
+    synced: Durability,
 }
 
 impl Writing {
@@ -169,7 +200,11 @@ impl Writing {
                 }
             }
             self.since_checkpoint += group.len();
-            commit(&self.conn, group);
+            match self.set_durability(&group).map_err(Cause::new) {
+                Ok(()) => commit(&self.conn, group),
+                // Nothing is promised that cannot be kept.
+                Err(cause) => group.into_iter().for_each(|job| job.settle(Err(Cause::clone(&cause)))),
+            }
             if closing {
                 break;
             }
@@ -178,6 +213,20 @@ impl Writing {
             }
         }
         self.checkpoint("TRUNCATE");
+    }
+
+    /// A group waits for the disk if one of its transactions does. What was not waited for goes to the disk with the next that was.
+    fn set_durability(&mut self, group: &[Box<dyn Job>]) -> rusqlite::Result<()> {
+        let wanted = if group.iter().any(|job| job.durability() == Durability::Disk) { Durability::Disk } else { Durability::Process };
+        if wanted != self.synced {
+            let mode = match wanted {
+                Durability::Disk => "FULL",
+                Durability::Process => "NORMAL",
+            };
+            self.conn.pragma_update(None, "synchronous", mode)?;
+            self.synced = wanted;
+        }
+        Ok(())
     }
 
     /// Keeps the log from growing while there is always something to do.
