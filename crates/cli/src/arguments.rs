@@ -159,6 +159,46 @@ pub(crate) struct DeliveryListArguments {
     pub(crate) json: bool,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArguments {
+    #[command(flatten)]
+    pub(crate) span: Span,
+    /// Which: what was abandoned, or once more what was delivered
+    #[arg(long, value_name = "STATUS", default_value = "abandoned")]
+    pub(crate) status: ReplayStatus,
+    /// How many at most
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) limit: u32,
+    /// Only say what would be delivered again
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// When deliveries were made.
+#[derive(Debug, Args)]
+pub(crate) struct Span {
+    /// Made since then: 2026-01-31T12:00:00Z, or a time ago such as 90m, 6h, 7d
+    #[arg(long, value_name = "TIME")]
+    pub(crate) since: Option<String>,
+    /// Made before then, likewise
+    #[arg(long, value_name = "TIME")]
+    pub(crate) until: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DeliveryStatusArgument {
+    Pending,
+    Delivering,
+    Delivered,
+    Abandoned,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReplayStatus {
+    Abandoned,
+    Delivered,
+}
+
 #[derive(Debug, Default, Args)]
 #[command(
     args_conflicts_with_subcommands = true,
@@ -246,46 +286,6 @@ pub(crate) enum DeadCommand {
         #[command(flatten)]
         inbox: InboxArguments,
     },
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ReplayArguments {
-    #[command(flatten)]
-    pub(crate) span: Span,
-    /// Which: what was abandoned, or once more what was delivered
-    #[arg(long, value_name = "STATUS", default_value = "abandoned")]
-    pub(crate) status: ReplayStatus,
-    /// How many at most
-    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    pub(crate) limit: u32,
-    /// Only say what would be delivered again
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-}
-
-/// When deliveries were made.
-#[derive(Debug, Args)]
-pub(crate) struct Span {
-    /// Made since then: 2026-01-31T12:00:00Z, or a time ago such as 90m, 6h, 7d
-    #[arg(long, value_name = "TIME")]
-    pub(crate) since: Option<String>,
-    /// Made before then, likewise
-    #[arg(long, value_name = "TIME")]
-    pub(crate) until: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum DeliveryStatusArgument {
-    Pending,
-    Delivering,
-    Delivered,
-    Abandoned,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ReplayStatus {
-    Abandoned,
-    Delivered,
 }
 
 #[derive(Debug, Subcommand)]

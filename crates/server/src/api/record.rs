@@ -223,7 +223,7 @@ mod tests {
             state,
             deduplicated: true,
             sequence: 2,
-            updated_at: Some(created_at),
+            updated_at: Some(Timestamp::from_millis(1_790_000_100_000)),
             webhook: Some(WebhookState {
                 url_host: "a.example".into(),
                 status: Some(DeliveryStatus::Delivered),
