@@ -181,11 +181,13 @@ impl Server {
         let lines = Arc::clone(&said);
         thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
-                if let Some(address) = address_in(&line) {
+                let address = address_in(&line);
+                // First: whoever waits for the address looks at what was said.
+                lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+                if let Some(address) = address {
                     // Only the first one is waited for.
                     let _ = found.send(address);
                 }
-                lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
             }
         });
         let address = match listening.recv_timeout(START) {
