@@ -13,8 +13,11 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, anyhow};
-use filesafety::receiver::{Builder, Receiver, Route, sqlite::SqliteStore};
+use anyhow::{Context as _, Result, anyhow, bail};
+use filesafety::{
+    receiver::{Builder, Receiver, Route, sqlite::SqliteStore},
+    sign::Verifier,
+};
 use filesafety_server::{ServeError, config::TlsFiles, listen::Listener};
 use tokio::sync::watch;
 
@@ -77,8 +80,12 @@ fn build(settings: &Settings, store: SqliteStore) -> Result<Receiver> {
         .handlers_at_once(settings.at_once)
         .handler_time(settings.time_limit + AFTER_LIMIT)
         .retention(settings.retention);
-    for secret in &settings.secrets {
-        builder = builder.secret(secret.clone());
+    for verifier in settings.secrets.clone() {
+        builder = match verifier {
+            Verifier::Secret(secret) => builder.secret(secret),
+            Verifier::Key(key) => builder.public_key(key),
+            other => bail!("secrets holds {other:?}, which this build does not know"),
+        };
     }
     if let Some(token) = &settings.token {
         builder = builder.token(token.clone());
@@ -92,7 +99,7 @@ fn build(settings: &Settings, store: SqliteStore) -> Result<Receiver> {
 fn handlers(builder: Builder, settings: &Settings) -> Builder {
     match &settings.target {
         Target::Forward(url) => {
-            let forward = Arc::new(Forward::new(url.clone(), settings.secrets.clone(), settings.time_limit));
+            let forward = Arc::new(Forward::new(url.clone(), &settings.secrets, settings.time_limit));
             builder.otherwise(move |event| {
                 let forward = Arc::clone(&forward);
                 async move { forward.post(&event).await }

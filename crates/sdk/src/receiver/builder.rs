@@ -10,7 +10,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 use super::{
     Core, Receiver, Running,
-    checks::{Checks, UrlToken},
+    checks::{self, Checks, Proof, UrlToken},
     dispatch,
     handlers::{Handler, HandlerError, Route, Routes, TransactionHandler},
     metrics::Counters,
@@ -44,7 +44,7 @@ pub(super) type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 #[must_use = "nothing is received before `build`"]
 pub struct Builder {
     store: Arc<dyn Store>,
-    secrets: Vec<SigningSecret>,
+    proofs: Vec<Proof>,
     token: Option<String>,
     tolerance: Duration,
     pending_set: bool,
@@ -71,7 +71,7 @@ pub enum BuildError {
     #[error("the URL token must have 16 to 256 of the characters A-Z a-z 0-9 - . _ ~")]
     BadToken,
     /// Each costs time for every webhook.
-    #[error("{0} signing secrets; a receiver takes at most {SECRETS}")]
+    #[error("{0} signing secrets and keys; a receiver takes at most {SECRETS}")]
     TooManySecrets(usize),
     /// An event of this verdict would be acknowledged and dropped.
     #[error("no handler for {}; add one, or `otherwise`", list(.0))]
@@ -97,20 +97,19 @@ impl Builder {
             body_time: Duration::from_secs(10),
             retention: Duration::from_secs(90 * 24 * 60 * 60),
         };
-        Self {
-            store,
-            secrets: Vec::new(),
-            token: None,
-            tolerance: sign::TOLERANCE,
-            pending_set: false,
-            handlers: BTreeMap::new(),
-            settings,
-        }
+        Self { store, proofs: Vec::new(), token: None, tolerance: sign::TOLERANCE, pending_set: false, handlers: BTreeMap::new(), settings }
     }
 
     /// Demands a signature made with this secret, or one of those given before: several are for rotation.
     pub fn secret(mut self, secret: SigningSecret) -> Self {
-        self.secrets.push(secret);
+        self.proofs.push(checks::proof_of(secret));
+        self
+    }
+
+    /// Demands a signature by the key pair of this public key (scheme `v1a`), or by what else was given before.
+    #[cfg(feature = "ed25519")]
+    pub fn public_key(mut self, key: sign::PublicKey) -> Self {
+        self.proofs.push(Proof::Key(key));
         self
     }
 
@@ -252,8 +251,8 @@ impl Builder {
     /// Starts the receiver: events that wait in the store are handled from now on.
     pub fn build(self) -> Result<Receiver, BuildError> {
         let token = self.token.as_deref().map(|token| UrlToken::new(token).ok_or(BuildError::BadToken)).transpose()?;
-        if self.secrets.len() > SECRETS {
-            return Err(BuildError::TooManySecrets(self.secrets.len()));
+        if self.proofs.len() > SECRETS {
+            return Err(BuildError::TooManySecrets(self.proofs.len()));
         }
         let routes = Routes { handlers: self.handlers };
         let missing = routes.missing();
@@ -275,10 +274,10 @@ impl Builder {
         }
         let runtime = tokio::runtime::Handle::try_current().map_err(|_| BuildError::NoRuntime)?;
         // Without a signature, knowing an id that was submitted is all that tells a true webhook from a forged one.
-        let admission = if self.pending_set || self.secrets.is_empty() { Admission::PendingScans } else { Admission::AnyScan };
+        let admission = if self.pending_set || self.proofs.is_empty() { Admission::PendingScans } else { Admission::AnyScan };
         let core = Arc::new(Core {
             store: self.store,
-            checks: Checks { token, secrets: self.secrets, tolerance: self.tolerance },
+            checks: Checks { token, proofs: self.proofs, tolerance: self.tolerance },
             admission,
             routes,
             settings: self.settings,

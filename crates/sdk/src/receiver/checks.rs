@@ -7,6 +7,10 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use super::{MAX_BODY, scan_event::is_scan_id, store::SignedHeaders};
+#[cfg(not(feature = "ed25519"))]
+use crate::sign::verify as prove;
+#[cfg(feature = "ed25519")]
+use crate::sign::verify_with as prove;
 use crate::{
     event::{Event, EventError},
     sign::{self, SigningSecret, VerifyError},
@@ -17,9 +21,16 @@ const HEADER_KEPT: usize = 2048;
 
 pub(super) struct Checks {
     pub(super) token: Option<UrlToken>,
-    pub(super) secrets: Vec<SigningSecret>,
+    /// One of these must have signed; none: signatures are not asked for.
+    pub(super) proofs: Vec<Proof>,
     pub(super) tolerance: Duration,
 }
+
+/// What a signature is proven with.
+#[cfg(feature = "ed25519")]
+pub(super) type Proof = sign::Verifier;
+#[cfg(not(feature = "ed25519"))]
+pub(super) type Proof = SigningSecret;
 
 /// The digest of a token: comparing digests tells nothing about the token, not even its length.
 pub(super) struct UrlToken([u8; 32]);
@@ -77,14 +88,14 @@ impl Checks {
     /// Token, then signature, then what the body says.
     pub(super) fn content(&self, query: Option<&str>, headers: &HeaderMap, body: &[u8], now_secs: i64) -> Result<Event, Refusal> {
         self.token.as_ref().map_or(Ok(()), |token| token.check(query))?;
-        if !self.secrets.is_empty() {
+        if !self.proofs.is_empty() {
             let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
             let signed = sign::Headers {
                 id: text(sign::ID_HEADER),
                 timestamp: text(sign::TIMESTAMP_HEADER),
                 signature: text(sign::SIGNATURE_HEADER),
             };
-            sign::verify(&self.secrets, &signed, body, now_secs, self.tolerance)?;
+            prove(&self.proofs, &signed, body, now_secs, self.tolerance)?;
         }
         let event = Event::parse(body)?;
         let scan = match &event {
@@ -100,6 +111,17 @@ impl Checks {
         }
         Ok(event)
     }
+}
+
+/// A shared secret as a proof.
+#[cfg(feature = "ed25519")]
+pub(super) fn proof_of(secret: SigningSecret) -> Proof {
+    Proof::Secret(secret)
+}
+
+#[cfg(not(feature = "ed25519"))]
+pub(super) fn proof_of(secret: SigningSecret) -> Proof {
+    secret
 }
 
 impl UrlToken {

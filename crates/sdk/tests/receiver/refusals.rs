@@ -124,6 +124,25 @@ async fn replayed_and_forged_signatures_are_refused() {
     assert_eq!(send(&receiver, signed(&[secret(1)], &event)).await.short(), (200, "duplicate"));
 }
 
+#[cfg(feature = "ed25519")]
+#[tokio::test]
+async fn a_key_pair_proves_as_a_secret_does() {
+    use filesafety::sign::{SecretKey, Signer, sign_with};
+    let (own, other) = (SecretKey::generate([1; 32]), SecretKey::generate([2; 32]));
+    let receiver = builder(&Seen::default()).public_key(own.public_key()).secret(secret(1)).build().unwrap();
+    let event = body(&scan_id(1), "clean", 1);
+    let by = |signer: Signer| {
+        let mut request = signed(&[secret(9)], &event);
+        let signature = sign_with(&[signer], "evt_1", NOW_SECS.try_into().unwrap(), event.as_bytes());
+        request.headers_mut().insert("webhook-signature", signature.parse().unwrap());
+        request
+    };
+    assert_eq!(send(&receiver, by(Signer::Key(other))).await.short(), (401, "invalid_signature"));
+    assert_eq!(send(&receiver, by(Signer::Secret(secret(2)))).await.short(), (401, "invalid_signature"));
+    assert_eq!(send(&receiver, by(Signer::Key(own))).await.short(), (200, "accepted"));
+    assert_eq!(send(&receiver, by(Signer::Secret(secret(1)))).await.short(), (200, "duplicate"));
+}
+
 #[tokio::test]
 async fn a_body_of_exactly_the_limit_is_read_and_a_broken_one_is_not_believed() {
     let seen = Seen::default();

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use filesafety::{
     SigningSecret,
     receiver::{HandlerError, ScanEvent},
-    sign,
+    sign::{self, Verifier},
 };
 use http_body_util::Full;
 use hyper::{Request, header};
@@ -40,7 +40,10 @@ pub(super) struct Forward {
 }
 
 impl Forward {
-    pub(super) fn new(url: ForwardUrl, secrets: Vec<SigningSecret>, limit: Duration) -> Self {
+    /// Of `verifiers`, the secrets can also sign.
+    pub(super) fn new(url: ForwardUrl, verifiers: &[Verifier], limit: Duration) -> Self {
+        let secret = |verifier: &Verifier| if let Verifier::Secret(secret) = verifier { Some(secret.clone()) } else { None };
+        let secrets = verifiers.iter().filter_map(secret).collect();
         Self { url, secrets, limit }
     }
 

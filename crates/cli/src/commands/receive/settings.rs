@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Result, anyhow, bail};
-use filesafety::{SigningSecret, event::Verdict, receiver::Route};
+use filesafety::{event::Verdict, receiver::Route, sign::Verifier};
 use filesafety_server::config::TlsFiles;
 
 use super::{
@@ -32,7 +32,7 @@ pub(super) struct Settings {
     pub(super) status_listen: Option<SocketAddr>,
     pub(super) tls: Option<TlsFiles>,
     pub(super) store: PathBuf,
-    pub(super) secrets: Vec<SigningSecret>,
+    pub(super) secrets: Vec<Verifier>,
     pub(super) token: Option<String>,
     pub(super) pending_set: bool,
     pub(super) retries: Vec<Duration>,
@@ -141,7 +141,7 @@ fn path(text: &str) -> Result<String, String> {
     if fits { Ok(text.to_owned()) } else { Err(format!("{text:?}; give a path such as /webhooks/filesafety")) }
 }
 
-fn secrets(text: &str) -> Result<Vec<SigningSecret>, String> {
+fn secrets(text: &str) -> Result<Vec<Verifier>, String> {
     let read = |text: &str| {
         text.trim()
             .parse()

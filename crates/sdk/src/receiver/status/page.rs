@@ -44,10 +44,10 @@ pub(super) fn render(receiver: &Receiver, counts: &Counts, dead: &[DeadLetter], 
 
 fn describe(receiver: &Receiver) -> String {
     let core = receiver.core();
-    let signed = match core.checks.secrets.len() {
+    let signed = match core.checks.proofs.len() {
         0 => "Signatures are not checked: no secret is set.".to_owned(),
         1 => "Signatures are checked.".to_owned(),
-        several => format!("Signatures are checked with {several} secrets."),
+        several => format!("Signatures are checked with {several} secrets or keys."),
     };
     let admission = match core.admission {
         Admission::PendingScans => "Only scans in the pending set are taken.",
