@@ -89,6 +89,13 @@ const LOOKS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 
 impl Client {
     /// A client with the settings of [`Client::builder`]'s start. `url` is the service's address, such as `http://127.0.0.1:8080`.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), filesafety::client::ConfigError> {
+    /// let client = filesafety::Client::new("http://127.0.0.1:8080", "fs_live_K2vV8mG1cQ3nXw5TzR7yBa")?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn new(url: impl Into<String>, key: impl Into<String>) -> Result<Self, ConfigError> {
         Self::builder(url, key).build()
     }
@@ -112,6 +119,15 @@ impl Client {
     }
 
     /// Submits a file and gives its scan's id as soon as the service has it. The verdict comes by webhook, or with [`Client::wait`].
+    ///
+    /// ```no_run
+    /// # async fn example(client: filesafety::Client) -> Result<(), filesafety::ClientError> {
+    /// let report = filesafety::FileSource::path("report.pdf");
+    /// let accepted = client.scan_async(report).webhook_url("https://app.example.com/webhooks/filesafety").await?;
+    /// println!("{} is on its way", accepted.scan_id);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn scan_async(&self, file: impl Into<FileSource>) -> Submit<Accepted> {
         Submit::new(self, Content::File(file.into()))
     }
@@ -145,6 +161,14 @@ impl Client {
     }
 
     /// Sends a file to an upload URL and gives the result, as [`Client::scan`] does. The API key is not sent along.
+    ///
+    /// ```no_run
+    /// # async fn example(client: filesafety::Client) -> Result<(), filesafety::ClientError> {
+    /// let place = client.upload_url().await?;
+    /// let scan = client.upload(&place, b"the bytes".to_vec()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn upload(&self, place: &UploadUrl, file: impl Into<FileSource>) -> Result<Scan, ClientError> {
         self.upload_with(place, file.into(), HeaderMap::new()).await
     }
@@ -155,11 +179,27 @@ impl Client {
     }
 
     /// A scan as it stands.
+    ///
+    /// ```no_run
+    /// # async fn example(client: filesafety::Client) -> Result<(), filesafety::ClientError> {
+    /// let scan = client.get("scn_01KB5QW3Z1Y2X3W4V5T6S7R8Q9").await?;
+    /// println!("{:?}: {:?}", scan.status, scan.verdict);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn get(&self, scan_id: &str) -> Result<Scan, ClientError> {
         self.read(&scan_path(scan_id, "")?).await
     }
 
     /// A scan once it has a verdict. [`ClientError::Unfinished`] when it has none after `within`, or when the service cannot be asked.
+    ///
+    /// ```no_run
+    /// # async fn example(client: filesafety::Client) -> Result<(), filesafety::ClientError> {
+    /// let half_a_minute = std::time::Duration::from_secs(30);
+    /// let scan = client.wait("scn_01KB5QW3Z1Y2X3W4V5T6S7R8Q9", half_a_minute).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn wait(&self, scan_id: &str, within: Duration) -> Result<Scan, ClientError> {
         let (mut pause, mut cause) = (LOOKS.0, None);
         let finished = async {
@@ -207,6 +247,16 @@ impl Client {
 
     /// Sends a scan's webhook again: one attempt now, and a fresh schedule, also after it was abandoned.
     /// [`ClientError::Conflict`] where there is no webhook, or one is under way.
+    ///
+    /// ```no_run
+    /// # async fn example(client: filesafety::Client) -> Result<(), filesafety::ClientError> {
+    /// let attempts = client.deliveries("scn_01KB5QW3Z1Y2X3W4V5T6S7R8Q9").await?;
+    /// if !attempts.iter().any(|attempt| attempt.delivered) {
+    ///     client.redeliver("scn_01KB5QW3Z1Y2X3W4V5T6S7R8Q9").await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn redeliver(&self, scan_id: &str) -> Result<(), ClientError> {
         let mut call = self.call(Method::POST, &scan_path(scan_id, "/redeliver")?)?;
         call.repeat = Repeat::WhenRefused;
@@ -215,6 +265,16 @@ impl Client {
     }
 
     /// Sends a signed `webhook.test` to an address and gives the attempt, delivered or not.
+    ///
+    /// ```no_run
+    /// # async fn example(client: filesafety::Client) -> Result<(), filesafety::ClientError> {
+    /// let attempt = client.test_webhook("https://app.example.com/webhooks/filesafety").await?;
+    /// if let Some(error) = attempt.error {
+    ///     println!("{}: {}", error.kind, error.message);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn test_webhook(&self, webhook_url: &str) -> Result<Attempt, ClientError> {
         let mut call = self.call(Method::POST, "/v1/webhooks/test")?;
         let json = serde_json::json!({ "webhook_url": webhook_url }).to_string();
@@ -224,6 +284,14 @@ impl Client {
     }
 
     /// Scans used and left this month.
+    ///
+    /// ```no_run
+    /// # async fn example(client: filesafety::Client) -> Result<(), filesafety::ClientError> {
+    /// let usage = client.usage().await?;
+    /// println!("{} scans until {}", usage.scans_used, usage.period_ends);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn usage(&self) -> Result<Usage, ClientError> {
         self.read("/v1/usage").await
     }

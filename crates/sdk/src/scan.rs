@@ -42,7 +42,7 @@ pub struct Scan {
     pub expires_at: Option<String>,
     /// Whether the verdict is an earlier scan's of the same bytes.
     pub deduplicated: bool,
-    /// What became of the webhook; `None` where none was asked for.
+    /// What became of the webhook; `None` where none is to be sent.
     pub webhook: Option<WebhookState>,
 }
 

@@ -1,7 +1,7 @@
 //! Looking back: what the lists of digests in force make of content that was scanned before they knew it.
 
 use filesafety_engine::{Engine, HashLists};
-use filesafety_model::{DeliveryId, EngineName, EventId, Judgement, ScanId, Timestamp, Verdict, reconsider};
+use filesafety_model::{DeliveryId, EngineName, EventId, Judgement, Listing, ScanId, Timestamp, Verdict, reconsider};
 use filesafety_store::{Conflict, FirstDelivery, KnownContent, ScanRecord, StateRecord, Store, StoreError, VerdictTurn};
 
 use crate::{announce, clock};
@@ -88,7 +88,7 @@ async fn look_at(
     mode: Mode,
 ) -> Result<Option<(TurnedVerdict, bool)>, StoreError> {
     let listing = lists.listing(&content.sha256);
-    if listing == filesafety_model::Listing::Unlisted {
+    if listing == Listing::Unlisted {
         return Ok(None);
     }
     for _ in 0..TRIES {
@@ -96,7 +96,12 @@ async fn look_at(
             Ok(scan) => scan,
             // Erased since the page was read.
             Err(StoreError::NotFound) => return Ok(None),
-            Err(error) => return Err(error),
+            // One row that does not read must not keep all others from being looked at.
+            Err(StoreError::Corrupt(cause)) => {
+                tracing::error!(scan = %content.scan, %cause, "a scan whose content is listed cannot be read");
+                return Ok(None);
+            }
+            Err(error @ (StoreError::Conflict(_) | StoreError::LeaseLost | StoreError::Unavailable(_))) => return Err(error),
         };
         let StateRecord::Finished { at, judgement: before } = &scan.state else { return Ok(None) };
         let Some(judgement) = reconsider(before, scan.types, required, &listing) else { return Ok(None) };

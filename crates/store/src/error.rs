@@ -43,7 +43,7 @@ pub enum Conflict {
     KeyExists,
     #[error("this key was revoked; a revoked key never comes back")]
     KeyRevoked,
-    #[error("as many signing secrets as may sign at a time do so already")]
+    #[error("as many signing secrets as may sign at a time do so already; revoke one first")]
     TooManySecrets,
     #[error("the account has as many headers of its own as it may")]
     TooManyHeaders,

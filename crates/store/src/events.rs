@@ -62,12 +62,12 @@ impl Store {
 
     /// What [`Store::bookmark`] wrote; `None` for any other text.
     pub fn read_bookmark(&self, account: AccountId, text: &str) -> Option<After> {
-        let (marked, seal) = text.rsplit_once('_')?;
-        let (place, at) = marked.strip_prefix(BOOKMARK)?.split_once('_')?;
-        let (place, at) = (place.parse().ok()?, at.parse().ok()?);
+        // From the front: the seal may hold the separator.
+        let (place, rest) = text.strip_prefix(BOOKMARK)?.split_once('_')?;
+        let (at, _) = rest.split_once('_')?;
+        let (place, at) = (EventPlace(place.parse().ok()?), Timestamp::from_millis(at.parse().ok()?));
         // It guards against another store's bookmarks rather than against forgers, who would see their own account's events all the same.
-        (seal == self.seal_of_bookmark(account, marked))
-            .then_some(After::Bookmark { place: EventPlace(place), at: Timestamp::from_millis(at) })
+        (text == self.bookmark(account, place, at)).then_some(After::Bookmark { place, at })
     }
 
     fn seal_of_bookmark(&self, account: AccountId, text: &str) -> String {

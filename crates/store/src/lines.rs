@@ -30,13 +30,13 @@ pub struct Line {
 }
 
 impl Line {
-    pub const HEAD: usize = 32;
+    pub const HEAD: usize = 4;
 }
 
 /// What becomes of a line's turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
-    /// So many of its oldest go, at least one.
+    /// So many of its oldest go, at least one. Whoever takes all has another turn once the other lines had theirs.
     Take(usize),
     /// None goes now; its next turn is at `until`, or sooner if an attempt at its host ends.
     Hold { until: Timestamp, why: Hold },
@@ -84,7 +84,7 @@ pub struct Claims {
 }
 
 impl Store {
-    /// Claims up to `limit` due deliveries until `lease_until`. Lines have their turns in the order in which they waited for them, a line of
+    /// Claims due deliveries until `lease_until`: `limit` of them, and at most a line's head more. Lines have their turns in the order in which they waited for them, a line of
     /// first attempts and one of retries by turns; `turn` is asked how many of each may go. A later event of a scan waits until the earlier
     /// ones are delivered or abandoned. Claims that ran out come back, a try poorer.
     ///

@@ -7,7 +7,7 @@ use crate::measure::{cpu_time, milliseconds};
 use crate::support::farm::Farm;
 use crate::support::{Options, Server, backlog, clock};
 
-const COUNT: usize = 20_000;
+const COUNT: usize = 10_000;
 /// Of the sender's own CPU, for each.
 const CPU_LIMIT: f64 = 0.2;
 /// A second, with the receivers on the same cores.
@@ -47,6 +47,7 @@ pub(crate) fn run() {
             rate / PEER.0,
             PEER.0
         );
+        println!("  to {receivers}: over {} connections", farm.connections());
         assert_eq!(farm.count(), COUNT, "each once");
     }
 }

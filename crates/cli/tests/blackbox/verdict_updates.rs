@@ -165,6 +165,40 @@ fn lists_that_changed_while_nothing_ran_count_at_the_start() {
 }
 
 #[test]
+fn kills_in_the_middle_lose_no_update_and_make_none_twice() {
+    const SCANS: usize = 60;
+    let Watched { mut server, rules } = watched(Options::new());
+    let receiver = Receiver::start();
+    let content = |number: usize| format!("one of many: {number}").into_bytes();
+    let ids: Vec<_> = (0..SCANS).map(|number| scan_for(&server, &receiver, &content(number), BOTH)).collect();
+    receiver.wait_for(SCANS, SOON);
+    let lines: String = (0..SCANS).map(|number| line(&content(number), "Trojan.Later")).collect();
+    fs::write(rules.join("later.sha256"), lines).expect("written");
+    for life in 1..=3 {
+        // Killed while it looks back, or while it tells of it.
+        wait_for("verdicts to turn", SOON, || {
+            let turned = server.get("/v1/scans?verdict=infected&limit=100").expect(200);
+            (turned["scans"].as_array().map_or(0, Vec::len) >= life).then_some(())
+        });
+        server = server.kill().start();
+    }
+    for id in &ids {
+        turned(&server, id, "infected");
+    }
+    for id in &ids {
+        let updates = wait_for("the update", SOON, || {
+            let all = receiver.of_scan(id);
+            let updates: Vec<_> = all.into_iter().filter(|received| received.event()["event"] == "scan.verdict_updated").collect();
+            (!updates.is_empty()).then_some(updates)
+        });
+        // A crash may repeat an event, with its id; it never makes a second one.
+        assert!(updates.iter().all(|update| update.id() == updates[0].id() && update.event()["sequence"] == 2));
+        let order: Vec<_> = receiver.of_scan(id).iter().map(|received| received.event()["sequence"].clone()).collect();
+        assert!(order.is_sorted_by_key(|sequence| sequence.as_u64()), "{order:?}");
+    }
+}
+
+#[test]
 fn rescan_tells_first_and_turns_then_beside_the_running_server() {
     let server = Options::new().start();
     let receiver = Receiver::start();

@@ -290,9 +290,16 @@ fn killed_between_the_answer_and_its_record() {
     assert!(posts.len() == 2 && posts[0] == posts[1], "{posts:?}");
 }
 
+/// Returns once every thread of it stands still.
 fn stop_process(pid: u32) {
-    let pid = Pid::from_raw(i32::try_from(pid).expect("a process id")).expect("not zero");
-    kill_process(pid, Signal::STOP).expect("it is our child");
+    let process = Pid::from_raw(i32::try_from(pid).expect("a process id")).expect("not zero");
+    kill_process(process, Signal::STOP).expect("it is our child");
+    let stands = |stat: String| stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T'));
+    wait_for("the threads to stand still", SOON, || {
+        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+        let all = threads.flatten().all(|thread| std::fs::read_to_string(thread.path().join("stat")).is_ok_and(stands));
+        all.then_some(())
+    });
 }
 
 #[test]

@@ -28,6 +28,7 @@ pub(crate) struct Farm {
 #[derive(Default)]
 struct Arrivals {
     count: AtomicUsize,
+    connections: AtomicUsize,
     /// When the webhook of each scan came first.
     of_scan: Mutex<HashMap<String, Instant>>,
 }
@@ -58,6 +59,11 @@ impl Farm {
         self.arrivals.count.load(Ordering::SeqCst)
     }
 
+    /// Connections that were opened.
+    pub(crate) fn connections(&self) -> usize {
+        self.arrivals.connections.load(Ordering::SeqCst)
+    }
+
     /// Until so many came; how long that took from now.
     pub(crate) fn wait_for(&self, count: usize, within: Duration) -> Duration {
         let begun = Instant::now();
@@ -75,6 +81,7 @@ async fn receive(listener: TcpListener, tls: TlsAcceptor, arrivals: Arc<Arrivals
         let (tls, arrivals) = (tls.clone(), Arc::clone(&arrivals));
         tokio::spawn(async move {
             let _ = stream.set_nodelay(true);
+            arrivals.connections.fetch_add(1, Ordering::SeqCst);
             let Ok(stream) = tls.accept(stream).await else { return };
             let service = service_fn(move |request| answer(request, Arc::clone(&arrivals)));
             // A sender that goes away is its own business.

@@ -3,6 +3,19 @@
 use std::{error::Error as StdError, fmt, io, time::Duration};
 
 /// Why a call failed. Each variant names a remedy; [`ClientError::refusal`] has the service's own words.
+///
+/// ```no_run
+/// # use filesafety::{Client, ClientError};
+/// # async fn example(client: Client, upload: Vec<u8>) {
+/// match client.scan(upload).await {
+///     Ok(scan) => println!("{:?}", scan.verdict),
+///     Err(ClientError::TooLarge(_)) => println!("Choose a smaller file."),
+///     Err(ClientError::Unfinished { scan_id, .. }) => println!("Ask for {scan_id} later."),
+///     Err(error) if error.is_temporary() => println!("Try again later: {error}"),
+///     Err(error) => println!("Tell the operator: {error}"),
+/// }
+/// # }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {

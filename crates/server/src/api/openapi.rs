@@ -19,7 +19,7 @@ pub(crate) struct ScanForm {
     metadata: Option<String>,
     /// A JSON list of `virus` and `nsfw`; both by default.
     scan_types: Option<String>,
-    /// A JSON list of event names; `["scan.complete"]` by default.
+    /// A JSON list of what the webhook tells: `scan.complete`, `scan.verdict_updated`; the account's list by default.
     events: Option<String>,
 }
 
@@ -36,7 +36,7 @@ pub(crate) struct ScanJson {
     metadata: Option<()>,
     /// `virus`, `nsfw` or both; both by default.
     scan_types: Option<Vec<String>>,
-    /// `["scan.complete"]` by default.
+    /// What the webhook tells: `scan.complete`, `scan.verdict_updated`; the account's list by default.
     events: Option<Vec<String>>,
 }
 

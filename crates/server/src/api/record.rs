@@ -199,7 +199,7 @@ mod tests {
         AccountId, Category, Coverage, Failure, Judgement, Note, NsfwFinding, PictureFault, Reason, ScanTypes, Scores, Sha256, Timestamp,
         Unexamined, View, VirusFinding,
     };
-    use filesafety_store::{SourceRecord, Submission, WebhookState};
+    use filesafety_store::{DeliveryStatus, SourceRecord, Submission, WebhookState};
 
     use super::*;
 
@@ -224,7 +224,13 @@ mod tests {
             deduplicated: true,
             sequence: 2,
             updated_at: Some(Timestamp::from_millis(1_790_000_100_000)),
-            webhook: Some(WebhookState { url_host: "a.example".into(), status: None, attempts: 2, delivery: None, event: None }),
+            webhook: Some(WebhookState {
+                url_host: "a.example".into(),
+                status: Some(DeliveryStatus::Delivered),
+                attempts: 2,
+                delivery: None,
+                event: None,
+            }),
         }
     }
 
@@ -264,7 +270,7 @@ mod tests {
             [StateRecord::AwaitingUpload { expires_at: Timestamp::from_millis(0) }, StateRecord::Pending, StateRecord::Scanning]
                 .map(record),
         );
-        scans.push(ScanRecord { file: None, metadata: None, webhook: None, ..record(StateRecord::Pending) });
+        scans.push(ScanRecord { updated_at: None, file: None, metadata: None, webhook: None, ..record(StateRecord::Pending) });
         for scan in scans {
             let sent = serde_json::to_string(&ScanView::of(&scan)).unwrap();
             let read: filesafety::Scan = serde_json::from_str(&sent).unwrap();

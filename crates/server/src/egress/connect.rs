@@ -10,7 +10,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -31,6 +31,8 @@ use super::{
     webhook_url::WebhookUrlPolicy,
 };
 
+/// With so many connections open, further ones serve one request each: what is kept for thousands of hosts would fill the memory.
+const MAX_KEPT: usize = 2048;
 /// Of a name's addresses at most so many are dialled.
 const MAX_DIALS: usize = 4;
 /// How long one address may take before the next is tried; the last has all the time there is.
@@ -49,6 +51,7 @@ pub(super) struct Connector {
     reach: Reach,
     tls: Arc<ClientConfig>,
     names: Names,
+    open: OpenConnections,
 }
 
 /// What a test's names resolve to.
@@ -107,6 +110,19 @@ pub(super) struct Link {
 pub(super) struct Channel {
     stream: Stream,
     link: Link,
+    place: Place,
+}
+
+/// How many connections are open, under way or kept for the next request.
+#[derive(Clone, Debug, Default)]
+struct OpenConnections(Arc<AtomicUsize>);
+
+/// One of them, until it is dropped.
+#[derive(Debug)]
+struct Place {
+    open: OpenConnections,
+    /// Too many are open for this one to be kept.
+    crowded: bool,
 }
 
 enum Stream {
@@ -134,9 +150,21 @@ impl Link {
     }
 }
 
+impl OpenConnections {
+    fn enter(&self) -> Place {
+        Place { crowded: self.0.fetch_add(1, Ordering::Relaxed) >= MAX_KEPT, open: self.clone() }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.open.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl Connector {
     pub(super) fn new(reach: Reach, tls: Arc<ClientConfig>, names: Names) -> Self {
-        Self { reach, tls, names }
+        Self { reach, tls, names, open: OpenConnections::default() }
     }
 
     async fn connect(self, uri: Uri) -> Result<Channel, ConnectError> {
@@ -150,19 +178,20 @@ impl Connector {
             self.reach.check(address.ip(), http)?;
         }
         let (tcp, address) = dial(&addresses).await?;
+        let place = self.open.enter();
         // Requests are small and written whole; waiting for more to send would only delay them.
         let _ = tcp.set_nodelay(true);
         let answered = Arc::default();
         if http {
             let link = Link { address, tls: None, answered };
-            return Ok(Channel { stream: Stream::Plain(TokioIo::new(tcp)), link });
+            return Ok(Channel { stream: Stream::Plain(TokioIo::new(tcp)), link, place });
         }
         let name = ServerName::try_from(host.to_owned()).map_err(|_| ConnectError::NoHost)?;
         let tls = TlsConnector::from(self.tls).connect(name, tcp).await;
         let tls = tls.map_err(|cause| ConnectError::Tls { address, fault: tls_fault(cause) })?;
         let version = tls.get_ref().1.protocol_version().map(version_shown);
         let link = Link { address, tls: version, answered };
-        Ok(Channel { stream: Stream::Tls(Box::new(TokioIo::new(tls))), link })
+        Ok(Channel { stream: Stream::Tls(Box::new(TokioIo::new(tls))), link, place })
     }
 }
 
@@ -240,6 +269,9 @@ impl tower::Service<Uri> for Connector {
 impl Connection for Channel {
     fn connected(&self) -> Connected {
         let connected = Connected::new().extra(self.link.clone());
+        if self.place.crowded {
+            connected.poison();
+        }
         match &self.stream {
             Stream::Tls(tls) if tls.inner().get_ref().1.alpn_protocol() == Some(b"h2") => connected.negotiated_h2(),
             Stream::Tls(_) | Stream::Plain(_) => connected,
@@ -276,5 +308,22 @@ impl Write for Channel {
             Stream::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Stream::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(cx),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_beyond_the_bound_are_not_kept() {
+        let open = OpenConnections::default();
+        let mut places: Vec<_> = (0..MAX_KEPT).map(|_| open.enter()).collect();
+        assert!(places.iter().all(|place| !place.crowded));
+        assert!(open.enter().crowded);
+        places.pop();
+        assert!(!open.enter().crowded, "one went");
+        drop(places);
+        assert_eq!(open.0.load(Ordering::Relaxed), 0);
     }
 }

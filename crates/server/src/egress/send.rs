@@ -34,8 +34,9 @@ const READ_MAX: usize = 4096;
 const HEAD_MAX: usize = 1024;
 /// The status decides; whoever drips a body after it holds its place no longer than this.
 const BODY_PATIENCE: Duration = Duration::from_secs(1);
-/// Of one host's connections so many wait for the next request, for so long.
-const IDLE_PER_HOST: usize = 32;
+/// Of one host's connections so many wait for the next request, for so long: as many as it may have attempts under way, since to open them
+/// anew costs more than the attempts.
+const IDLE_PER_HOST: usize = 64;
 const IDLE_FOR: Duration = Duration::from_secs(20);
 /// Longest head of an answer.
 const ANSWER_HEAD_MAX: usize = 32 * 1024;

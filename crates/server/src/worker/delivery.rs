@@ -17,7 +17,7 @@ use std::{
     hash::BuildHasher,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -40,7 +40,7 @@ use drift::{Drift, Jump};
 use record::Concluded;
 use secrets::SecretCache;
 use signing::headers;
-use slots::{Ended, Slots};
+use slots::{Ended, SLOTS, Slots};
 
 /// Claims in one transaction.
 const BATCH: usize = 256;
@@ -60,6 +60,8 @@ pub(crate) struct Deliverer {
     wake: Arc<Notify>,
     secrets: SecretCache,
     slots: Arc<Mutex<Slots>>,
+    /// Outcomes that wait to be written down.
+    unwritten: AtomicUsize,
     delivered: AtomicU64,
     failed: AtomicU64,
     abandoned: AtomicU64,
@@ -91,6 +93,7 @@ impl Deliverer {
         Arc::new(Self {
             secrets: SecretCache::default(),
             slots: Arc::default(),
+            unwritten: AtomicUsize::new(0),
             store,
             egress,
             retry,
@@ -169,6 +172,10 @@ impl Deliverer {
 
     /// Starts attempts at what is due, as many as there is room for. How long nothing more is due.
     async fn look(self: &Arc<Self>, attempts: &mut JoinSet<()>, concluded: &mpsc::UnboundedSender<Concluded>) -> Duration {
+        // The store is slow, or blocked: what ended must not pile up.
+        if self.unwritten.load(Ordering::Relaxed) >= SLOTS {
+            return BLOCKED_FOR;
+        }
         let (now, started) = (clock::now(), Instant::now());
         let until = now.plus(self.timeout).plus(CLAIM_MARGIN);
         let grants: Arc<Mutex<Grants>> = Arc::default();
@@ -241,10 +248,9 @@ impl Deliverer {
             Ok(tried) => tried,
             Err(error) => {
                 tracing::warn!(%error, delivery = %claim.id, "the signing secrets cannot be read; the webhook waits");
+                self.slots().end(&claim.host, claim.account, claim.lane, started, Ended::Unsent, Instant::now());
                 // Nothing was sent, so no try is used up. If this fails too, the claim runs out by itself.
                 let _ = self.store.return_delivery(&claim, clock::now().plus(BLOCKED_FOR)).await;
-                self.slots().end(&claim.host, claim.account, claim.lane, started, Ended::Unsent, Instant::now());
-                self.wake();
                 return;
             }
         };
@@ -257,8 +263,7 @@ impl Deliverer {
         };
         let (account, lane) = (claim.account, claim.lane);
         let attempt = FinishedAttempt { delivery: claim.id, attempt: claim.attempt, host: claim.host, record: tried.record, next };
-        // Nobody receives it any more only when the service is cut off; then the claim runs out.
-        let _ = concluded.send(Concluded { attempt, account, lane, started, ended });
+        self.conclude(Concluded { attempt, account, lane, started, ended }, &concluded);
     }
 
     async fn try_once(&self, account: AccountId, event: EventId, url: &str, body: String) -> Result<Tried, StoreError> {

@@ -2,7 +2,7 @@
 
 use filesafety_model::{AccountId, ScanId, ScanTypes, Timestamp};
 use filesafety_store::{
-    Accepted, Blob, FileFacts, NewScan, Outcome, Place, Recorded, ScanRecord, StateRecord, Store, StoreError, WebhookState,
+    Accepted, Blob, DeliveryStatus, FileFacts, NewScan, Outcome, Place, Recorded, ScanRecord, StateRecord, Store, StoreError, WebhookState,
 };
 
 use crate::announce;
@@ -78,7 +78,10 @@ impl Ticket {
         let state = StateRecord::Finished { at: outcome.at, judgement: Box::new(outcome.judgement.clone()) };
         let file = outcome.file.clone();
         match self {
-            Self::Upload(scan) => ScanRecord { state, file, deduplicated, ..(**scan).clone() },
+            Self::Upload(scan) => {
+                let webhook = scan.webhook.clone().map(|webhook| WebhookState { status: announced(&scan.events), ..webhook });
+                ScanRecord { state, file, deduplicated, webhook, ..(**scan).clone() }
+            }
             Self::New(new) => ScanRecord {
                 id: new.id,
                 account: new.account,
@@ -99,8 +102,7 @@ impl Ticket {
                 updated_at: None,
                 webhook: new.webhook.as_ref().map(|webhook| WebhookState {
                     url_host: webhook.url_host.clone(),
-                    // Where the scan names its events, they tell whether anything is to be sent; else the account's do.
-                    status: announced(&new.events).then_some(filesafety_store::DeliveryStatus::Pending),
+                    status: announced(&new.events),
                     attempts: 0,
                     delivery: outcome.delivery.map(|delivery| delivery.id),
                     event: Some(outcome.announcement.event),
@@ -110,6 +112,7 @@ impl Ticket {
     }
 }
 
-fn announced(events: &[String]) -> bool {
-    events.is_empty() || events.iter().any(|name| name == announce::SCAN_COMPLETE)
+/// Where the scan names its events, they tell whether a webhook follows its verdict. Else the account's do: by default it does.
+fn announced(events: &[String]) -> Option<DeliveryStatus> {
+    (events.is_empty() || events.iter().any(|name| name == announce::SCAN_COMPLETE)).then_some(DeliveryStatus::Pending)
 }

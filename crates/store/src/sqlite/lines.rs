@@ -1,6 +1,6 @@
 //! Lines and their turns; claims.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use filesafety_model::{AccountId, DeliveryId, EventId, ScanId, Timestamp};
 use rusqlite::{Connection, params};
@@ -55,13 +55,25 @@ struct LineRow {
     host: String,
     account: AccountId,
     lane: Lane,
+    /// Whether it had a turn in this look.
+    served: bool,
 }
 
 /// The lines of a lane whose turn it is.
 struct InTurn {
     lane: Lane,
-    lines: std::vec::IntoIter<LineRow>,
+    lines: VecDeque<LineRow>,
     open: bool,
+}
+
+/// What a turn led to.
+enum Served {
+    /// The line has another turn later.
+    Done,
+    /// It took all that was offered, and may have more: once the others had their turn.
+    Again,
+    /// Its lane has no room.
+    NoRoom,
 }
 
 pub(crate) fn claim(
@@ -74,17 +86,30 @@ pub(crate) fn claim(
     return_overdue(conn, now)?;
     let mut lanes = Vec::new();
     for lane in Lane::ALL {
-        lanes.push(InTurn { lane, lines: in_turn(conn, lane, now)?.into_iter(), open: true });
+        lanes.push(InTurn { lane, lines: in_turn(conn, lane, now)?.into(), open: true });
     }
     let mut rows = Vec::new();
     let mut asked = true;
     while asked && rows.len() < limit {
         asked = false;
         for lane in lanes.iter_mut().filter(|lane| lane.open) {
-            let Some(line) = lane.lines.next().filter(|_| rows.len() < limit) else { continue };
+            let Some(mut line) = lane.lines.pop_front() else { continue };
             asked = true;
-            lane.open = serve(conn, &line, now, until, limit - rows.len(), &mut turn, &mut rows)?;
+            match serve(conn, &line, now, until, &mut turn, &mut rows)? {
+                Served::Done => {}
+                Served::Again => {
+                    line.served = true;
+                    lane.lines.push_back(line);
+                }
+                Served::NoRoom => {
+                    lane.open = false;
+                    lane.lines.push_front(line);
+                }
+            }
         }
+    }
+    for line in lanes.iter().flat_map(|lane| &lane.lines).filter(|line| line.served) {
+        plan(conn, line, now)?;
     }
     let mut next = lease_end(conn)?;
     for lane in lanes.iter().filter(|lane| lane.open) {
@@ -93,20 +118,18 @@ pub(crate) fn claim(
     Ok(Found { rows, next, no_room: lanes.iter().any(|lane| !lane.open) })
 }
 
-/// Gives a line its turn. False when its lane has no room.
 fn serve(
     conn: &Connection,
     line: &LineRow,
     now: Timestamp,
     until: Timestamp,
-    limit: usize,
     turn: &mut impl FnMut(&Line) -> Turn,
     rows: &mut Vec<ClaimRow>,
-) -> Result<bool> {
-    let due = due(conn, line, now, limit.min(Line::HEAD))?;
+) -> Result<Served> {
+    let due = due(conn, line, now)?;
     if due.is_empty() {
         plan(conn, line, now)?;
-        return Ok(true);
+        return Ok(Served::Done);
     }
     let shown = Line {
         host: line.host.clone(),
@@ -119,7 +142,11 @@ fn serve(
             for (row, _) in due.iter().take(count.max(1)) {
                 rows.push(lease(conn, *row, line, now, until)?);
             }
+            if count >= Line::HEAD {
+                return Ok(Served::Again);
+            }
             plan(conn, line, now)?;
+            Ok(Served::Done)
         }
         Turn::Hold { until, why } => {
             conn.prepare_cached("UPDATE lines SET turn_at = ?2, held = ?3 WHERE row = ?1")?.execute(params![
@@ -127,24 +154,23 @@ fn serve(
                 until.as_millis(),
                 why.as_str()
             ])?;
+            Ok(Served::Done)
         }
-        Turn::NoRoom => return Ok(false),
+        Turn::NoRoom => Ok(Served::NoRoom),
     }
-    Ok(true)
 }
 
 fn in_turn(conn: &Connection, lane: Lane, now: Timestamp) -> Result<Vec<LineRow>> {
     let mut query = conn.prepare_cached(IN_TURN)?;
     all(query.query(params![lane.as_str(), now.as_millis(), LINES])?, |row| {
-        Ok(LineRow { row: row.get("row")?, host: row.get("host")?, account: parsed(row, "account")?, lane })
+        Ok(LineRow { row: row.get("row")?, host: row.get("host")?, account: parsed(row, "account")?, lane, served: false })
     })
 }
 
 /// The head of a line: rows with the times at which they were due.
-fn due(conn: &Connection, line: &LineRow, now: Timestamp, limit: usize) -> Result<Vec<(i64, i64)>> {
+fn due(conn: &Connection, line: &LineRow, now: Timestamp) -> Result<Vec<(i64, i64)>> {
     let mut query = conn.prepare_cached(HEAD)?;
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let rows = query.query(params![line.host, line.account.to_string(), line.lane.as_str(), now.as_millis(), limit])?;
+    let rows = query.query(params![line.host, line.account.to_string(), line.lane.as_str(), now.as_millis(), Line::HEAD as i64])?;
     all(rows, |row| Ok((row.get("row")?, row.get("due_at")?)))
 }
 

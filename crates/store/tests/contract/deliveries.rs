@@ -1,9 +1,9 @@
 use std::time::Duration;
 
-use filesafety_model::Timestamp;
+use filesafety_model::{AccountId, Timestamp};
 use filesafety_store::{After, AttemptError, AttemptRecord, Conflict, DeliveryClaim, DeliveryStatus, Next, StoreError};
 
-use crate::support::{Fixture, at, attempt, claims, fixture, webhook};
+use crate::support::{Fixture, at, attempt, claims, entropy, fixture, webhook};
 
 async fn due(f: &Fixture, now: Timestamp) -> Vec<DeliveryClaim> {
     claims(&f.store, now, now.plus(Duration::from_secs(20))).await.claims
@@ -132,4 +132,41 @@ async fn erasing_the_newest_event_repeats_none_and_hides_none() {
     let next = f.finished(|_, _| {}).await;
     let page = f.store.events_since(f.account, After::Place(seen.place), at(0), 10).await.unwrap();
     assert_eq!(page.events.iter().map(|event| event.scan).collect::<Vec<_>>(), [next]);
+}
+
+#[tokio::test]
+async fn every_bookmark_is_read_by_its_account_alone() {
+    let f = fixture().await;
+    let other = AccountId::new(at(0), entropy());
+    for number in 0..300 {
+        f.finished(|_, _| {}).await;
+        let place = f.store.newest_place(f.account).await.unwrap();
+        let text = f.store.bookmark(f.account, place, at(number));
+        assert_eq!(f.store.read_bookmark(f.account, &text), Some(After::Bookmark { place, at: at(number) }), "{text}");
+        assert_eq!(f.store.read_bookmark(other, &text), None);
+        assert_eq!(f.store.read_bookmark(f.account, &text.replace("at_", "at_1")), None);
+    }
+    for text in ["", "at_", "at_1", "at_1_2", "at_1_2_", "at_x_2_AAAAAAAAAAAAAAAA", "evt_01ARZ3NDEKTSV4RRFFQ69G5FAV"] {
+        assert_eq!(f.store.read_bookmark(f.account, text), None, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_bookmark_resumes_until_it_is_too_old_or_of_a_day_to_come() {
+    let f = fixture().await;
+    let scan = f.finished(|_, _| {}).await;
+    let place = f.store.newest_place(f.account).await.unwrap();
+    let since = async |after, kept_from| f.store.events_since(f.account, after, kept_from, 10).await.unwrap();
+    f.store.delete(f.account, scan, at(1)).await.unwrap();
+    let page = since(After::Bookmark { place, at: at(5) }, at(5)).await;
+    assert_eq!((page.gap, page.events.len(), page.place), (false, 0, place));
+    assert!(since(After::Bookmark { place, at: at(5) }, at(6)).await.gap);
+    let later = f.finished(|_, _| {}).await;
+    let beyond = f.store.newest_place(f.account).await.unwrap();
+    let page = since(After::Bookmark { place, at: at(5) }, at(0)).await;
+    assert_eq!((page.gap, page.events.iter().map(|event| event.scan).collect::<Vec<_>>()), (false, vec![later]));
+    // A store that was put back to an earlier day knows less than its readers.
+    let restored = fixture().await;
+    let page = restored.store.events_since(restored.account, After::Bookmark { place: beyond, at: at(5) }, at(0), 10).await.unwrap();
+    assert!(page.gap);
 }

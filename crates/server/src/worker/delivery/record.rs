@@ -1,7 +1,7 @@
 //! Writes down how attempts went: all that ended while the last were written, in one transaction.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -28,15 +28,22 @@ pub(super) struct Concluded {
 }
 
 impl Deliverer {
-    /// Writes down what comes, until all attempts are gone. A slot is free once its outcome is written: no more can wait here than there are
-    /// slots.
+    /// An attempt ended: its slot is free, and its outcome goes to be written down.
+    pub(super) fn conclude(&self, concluded: Concluded, inbox: &mpsc::UnboundedSender<Concluded>) {
+        // Before the outcome is written: that gives the host's lines a turn, which must find the slot free.
+        self.free(&concluded);
+        self.unwritten.fetch_add(1, Ordering::Relaxed);
+        // Nobody receives it any more only when the service is cut off; then the claim runs out.
+        let _ = inbox.send(concluded);
+    }
+
+    /// Writes down what comes, until all attempts are gone. No attempt begins while too much waits here.
     pub(super) async fn record(self: Arc<Self>, mut inbox: mpsc::UnboundedReceiver<Concluded>) {
         let mut batch = Vec::with_capacity(BATCH);
         while inbox.recv_many(&mut batch, BATCH).await > 0 {
-            self.write_down(batch.iter().map(|concluded| concluded.attempt.clone()).collect()).await;
-            for concluded in batch.drain(..) {
-                self.free(&concluded);
-            }
+            let written = batch.len();
+            self.write_down(batch.drain(..).map(|concluded| concluded.attempt).collect()).await;
+            self.unwritten.fetch_sub(written, Ordering::Relaxed);
             self.wake();
         }
     }
