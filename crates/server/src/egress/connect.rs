@@ -45,6 +45,9 @@ pub(super) enum Reach {
     Fetch(AddressPolicy),
 }
 
+#[cfg(test)]
+type Answers = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
+
 /// Opens connections for one purpose.
 #[derive(Clone)]
 pub(super) struct Connector {
@@ -61,7 +64,7 @@ pub(super) enum Names {
     System,
     /// A test that plays a name server.
     #[cfg(test)]
-    Told(Arc<dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync>),
+    Told(Arc<Answers>),
 }
 
 /// Why there is no connection.
