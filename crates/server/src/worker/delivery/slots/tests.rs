@@ -292,7 +292,10 @@ fn hosts_are_forgotten_when_they_are_too_many() {
     assert!(slots.hosts.len() <= HOSTS);
     for host in slots.hosts.values_mut() {
         let start = clock.instant();
-        (0..30).for_each(|number| drop(host.circuit.fail(start + Duration::from_secs(10 * number))));
+        for number in 0..30 {
+            host.circuit.fail(start + Duration::from_secs(10 * number));
+        }
+        assert!(host.circuit.is_open());
     }
     for number in 0..HOSTS {
         slots.host(&format!("new{number}:443"));
