@@ -110,9 +110,11 @@ impl Store {
     }
 
     /// For the start, and for when the clock went back: gives every line its turn, and brings what is planned later than `latest` back to
-    /// that time. `latest` is what no schedule reaches from now.
+    /// that time. `latest` is what no schedule reaches from now. Works in rounds, between which others write.
     pub async fn realign_deliveries(&self, now: Timestamp, latest: Timestamp) -> Result<()> {
-        while self.write(move |conn| sql::realign(conn, now, latest)).await? {}
+        self.write(move |conn| sql::wake_lines(conn, now)).await?;
+        self.signal_deliveries();
+        while self.write(move |conn| sql::bring_back(conn, latest)).await? {}
         self.signal_deliveries();
         Ok(())
     }

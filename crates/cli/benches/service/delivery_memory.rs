@@ -15,7 +15,7 @@ const LIMIT: u64 = 150;
 pub(crate) fn run() {
     let farm = Farm::start(1);
     let options =
-        Options::new().env("FILESAFETY_WEBHOOK_GRACE", "0s").env("FILESAFETY_LOG", "warn").env("FILESAFETY_WEBHOOK_RETRY", "1h,1h");
+        Options::new().env("FILESAFETY_WEBHOOK_GRACE", "0s").env("FILESAFETY_LOG", "warn").env("FILESAFETY_WEBHOOK_RETRY", "12h,12h");
     drop(options.start());
     let begun = Instant::now();
     let later = backlog::now().plus(Duration::from_secs(12 * 3600));

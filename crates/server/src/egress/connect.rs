@@ -45,6 +45,10 @@ pub(super) enum Reach {
     Fetch(AddressPolicy),
 }
 
+/// What a test's names resolve to.
+#[cfg(test)]
+type Answers = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
+
 /// Opens connections for one purpose.
 #[derive(Clone)]
 pub(super) struct Connector {
@@ -54,10 +58,6 @@ pub(super) struct Connector {
     open: OpenConnections,
 }
 
-/// What a test's names resolve to.
-#[cfg(test)]
-pub(super) type Answers = Arc<dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync>;
-
 /// Who knows the addresses of names.
 #[derive(Clone)]
 pub(super) enum Names {
@@ -65,7 +65,7 @@ pub(super) enum Names {
     System,
     /// A test that plays a name server.
     #[cfg(test)]
-    Told(Answers),
+    Told(Arc<Answers>),
 }
 
 /// Why there is no connection.

@@ -113,16 +113,17 @@ impl Deliverer {
         // Dropped with this future, like the attempts.
         let mut recorder = JoinSet::new();
         recorder.spawn(self.clone().record(inbox));
+        let mut chores = JoinSet::new();
         let mut attempts = JoinSet::new();
         let mut draining = self.draining.subscribe();
         let mut news = self.store.signals().deliveries;
         let mut drift = Drift::new(clock::now(), Instant::now());
-        // The clock may have been set while the service was down.
-        self.realign().await;
+        // The clock may have been set while the service was down. With very many deliveries that takes a while, and nobody waits for it.
+        chores.spawn(self.clone().realign());
         while !*draining.borrow_and_update() {
-            while attempts.try_join_next().is_some() {}
+            while attempts.try_join_next().is_some() || chores.try_join_next().is_some() {}
             news.mark_unchanged();
-            self.heed(drift.read(clock::now(), Instant::now())).await;
+            self.heed(drift.read(clock::now(), Instant::now()), &mut chores).await;
             let patience = self.look(&mut attempts, &concluded).await;
             tokio::select! {
                 _ = draining.changed() => {}
@@ -220,7 +221,7 @@ impl Deliverer {
     }
 
     /// What a clock that was set would spoil.
-    async fn heed(&self, jump: Option<Jump>) {
+    async fn heed(self: &Arc<Self>, jump: Option<Jump>, chores: &mut JoinSet<()>) {
         match jump {
             None => {}
             Some(Jump::Forward(by)) => {
@@ -231,12 +232,12 @@ impl Deliverer {
             }
             Some(Jump::Back(by)) => {
                 tracing::warn!(seconds = by.as_secs(), "the clock went back; webhooks are planned anew");
-                self.realign().await;
+                chores.spawn(self.clone().realign());
             }
         }
     }
 
-    async fn realign(&self) {
+    async fn realign(self: Arc<Self>) {
         let now = clock::now();
         if let Err(error) = self.store.realign_deliveries(now, now.plus(self.retry.longest_wait())).await {
             tracing::warn!(%error, "webhooks cannot be planned anew; some may be late");

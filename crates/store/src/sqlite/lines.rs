@@ -10,8 +10,8 @@ use crate::{Lane, Line, Result, StoreError, Turn};
 
 /// Lines of each lane that are looked at in one transaction.
 const LINES: u32 = 128;
-/// Rows changed in one round of what may touch very many.
-const ROUND: u32 = 1000;
+/// Rows changed in one round of what may touch very many: others write between rounds.
+const ROUND: u32 = 250;
 
 const IN_TURN: &str = "SELECT row, host, account FROM lines WHERE lane = ?1 AND turn_at <= ?2 ORDER BY turn_at LIMIT ?3";
 const NEXT_TURN: &str = "SELECT min(turn_at) FROM lines WHERE lane = ?1";
@@ -23,7 +23,7 @@ const OVERDUE: &str = "SELECT row, id, attempts FROM deliveries WHERE status = '
 const LEASE_END: &str = "SELECT min(lease_until) FROM deliveries WHERE status = 'delivering'";
 const RELEASE: &str = "UPDATE lines SET turn_at = ?2, held = NULL WHERE row IN \
      (SELECT row FROM lines WHERE held IS NOT NULL AND host = ?1 AND (held = 'room' OR ?3) ORDER BY turn_at LIMIT ?4)";
-const REALIGN: &str = "UPDATE deliveries SET due_at = ?1 WHERE row IN (SELECT d.row FROM lines l CROSS JOIN deliveries d \
+const BRING_BACK: &str = "UPDATE deliveries SET due_at = ?1 WHERE row IN (SELECT d.row FROM lines l CROSS JOIN deliveries d \
      ON d.host = l.host AND d.account = l.account AND d.lane = l.lane WHERE d.status = 'pending' AND d.blocked = 0 AND d.due_at > ?1 LIMIT ?2)";
 
 /// What a look at the lines gave.
@@ -256,14 +256,16 @@ pub(crate) fn release(conn: &Connection, host: &str, succeeded: bool, now: Times
     Ok(())
 }
 
-/// One round; whether there is more to do.
-pub(crate) fn realign(conn: &Connection, now: Timestamp, latest: Timestamp) -> Result<bool> {
-    let moved = conn.prepare_cached(REALIGN)?.execute(params![latest.as_millis(), ROUND])?;
-    if moved >= ROUND as usize {
-        return Ok(true);
-    }
+/// Gives every line its turn.
+pub(crate) fn wake_lines(conn: &Connection, now: Timestamp) -> Result<()> {
     conn.prepare_cached("UPDATE lines SET turn_at = ?1, held = NULL WHERE turn_at > ?1")?.execute([now.as_millis()])?;
-    Ok(false)
+    Ok(())
+}
+
+/// Brings deliveries that are planned later than `latest` back to it, in one round. Whether there are more.
+pub(crate) fn bring_back(conn: &Connection, latest: Timestamp) -> Result<bool> {
+    let moved = conn.prepare_cached(BRING_BACK)?.execute(params![latest.as_millis(), ROUND])?;
+    Ok(moved >= ROUND as usize)
 }
 
 pub(crate) fn extend_claims(conn: &Connection, by: Duration) -> Result<()> {
@@ -290,7 +292,7 @@ mod tests {
             (OVERDUE, &["deliveries_leased"]),
             (LEASE_END, &["deliveries_leased"]),
             (RELEASE, &["lines_held"]),
-            (REALIGN, &["SCAN l", "deliveries_in_line"]),
+            (BRING_BACK, &["SCAN l", "deliveries_in_line"]),
         ] {
             let mut query = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
             let rows = query.query(rusqlite::params_from_iter([0; 5].into_iter().take(parameters(sql)))).unwrap();

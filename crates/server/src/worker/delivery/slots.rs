@@ -177,6 +177,10 @@ impl Slots {
     fn host(&mut self, name: &str) -> &mut Host {
         if self.hosts.len() >= HOSTS && !self.hosts.contains_key(name) {
             self.hosts.retain(|_, host| !host.started.is_empty() || host.circuit.is_open());
+            if self.hosts.len() >= HOSTS {
+                // So many circuits are open that they have to be learned anew.
+                self.hosts.retain(|_, host| !host.started.is_empty());
+            }
         }
         self.hosts.entry(name.to_owned()).or_default()
     }

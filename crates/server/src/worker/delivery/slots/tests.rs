@@ -282,7 +282,7 @@ fn what_never_left_says_nothing_of_its_host() {
 }
 
 #[test]
-fn hosts_without_a_story_are_forgotten() {
+fn hosts_are_forgotten_when_they_are_too_many() {
     let (mut slots, clock) = (Slots::default(), Clock::new());
     for number in 0..3 * HOSTS {
         let name = format!("h{number}:443");
@@ -290,4 +290,15 @@ fn hosts_without_a_story_are_forgotten() {
         slots.end(&name, account(0), Lane::First, clock.instant(), Ended::Succeeded, clock.instant());
     }
     assert!(slots.hosts.len() <= HOSTS);
+    for host in slots.hosts.values_mut() {
+        let start = clock.instant();
+        for number in 0..30 {
+            host.circuit.fail(start + Duration::from_secs(10 * number));
+        }
+        assert!(host.circuit.is_open());
+    }
+    for number in 0..HOSTS {
+        slots.host(&format!("new{number}:443"));
+    }
+    assert!(slots.hosts.len() <= HOSTS, "whatever their circuits");
 }
