@@ -61,6 +61,8 @@ struct Walk<'a, 'r> {
     path: String,
     /// How many containers enclose it.
     depth: u32,
+    /// The depth of the enclosing object that ClamAV's lists allow: its signatures say nothing of it nor of what is inside.
+    allowed_at: Option<u32>,
     door: Door,
     /// Where decoders write; taken while one is at work.
     scratch: Vec<u8>,
@@ -80,6 +82,7 @@ enum Door {
 struct Findings {
     yara: Vec<Detection>,
     hashes: Vec<Detection>,
+    clamdb: Vec<Detection>,
     clamd: Vec<Detection>,
     /// Why clamd gives no answers, once it has failed to.
     clamd_silence: Option<String>,
@@ -97,6 +100,7 @@ impl<'a, 'r> Walk<'a, 'r> {
             coverage: Coverage::default(),
             path: String::new(),
             depth: 0,
+            allowed_at: None,
             door: Door::Open,
             scratch: vec![0; STEP],
         }
@@ -123,13 +127,24 @@ impl Walk<'_, '_> {
         self.coverage.bytes = self.coverage.bytes.saturating_add(content.len() as u64);
         self.detect(content)?;
         self.judge_picture(content)?;
-        self.open(content, name)
+        self.open(content, name)?;
+        if self.allowed_at == Some(self.depth) {
+            self.allowed_at = None;
+        }
+        Ok(())
     }
 
     fn detect(&mut self, content: &[u8]) -> Result<(), Stop> {
         let Some(findings) = self.virus.as_mut() else { return Ok(()) };
         let hashes = self.engine.hashes.lookup(content);
         keep(&mut findings.hashes, hashes, EngineName::Hashes, &self.path);
+        if self.allowed_at.is_none() && self.engine.clamdb.is_in_force() {
+            let found = self.engine.clamdb.scan(content);
+            if found.allowed {
+                self.allowed_at = Some(self.depth);
+            }
+            keep(&mut findings.clamdb, found.hits, EngineName::ClamDb, &self.path);
+        }
         match self.scanner.scan(content, self.budget.time_left()) {
             Ok(hits) => keep(&mut findings.yara, hits, EngineName::YaraX, &self.path),
             Err(_) => self.limit(Limit::Matches),
@@ -296,6 +311,9 @@ impl Walk<'_, '_> {
         if let Some(findings) = self.virus {
             engines.push(report(EngineName::YaraX, findings.yara));
             engines.push(report(EngineName::Hashes, findings.hashes));
+            if self.engine.clamdb.is_in_force() {
+                engines.push(report(EngineName::ClamDb, findings.clamdb));
+            }
             if self.engine.clamd.is_some() {
                 let outcome = findings.clamd_silence.map_or(EngineOutcome::Examined, |message| EngineOutcome::Unavailable { message });
                 engines.push(EngineReport { outcome, ..report(EngineName::Clamd, findings.clamd) });
