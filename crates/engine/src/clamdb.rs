@@ -3,25 +3,39 @@
 //! What is read, and what is only counted, is listed in docs/rules.md. Emulated is functionality level 216 (ClamAV 1.4). Names from
 //! files that nobody signed end in `.UNOFFICIAL`, as ClamAV shows them.
 
+mod body;
 mod digests;
 mod executable;
 mod load;
+mod logical;
 mod names;
+mod offset;
+mod pattern;
+mod program;
+mod target;
+mod window;
 
 use std::{collections::BTreeMap, path::Path};
 
 use filesafety_model::Kind;
 
 use crate::{LoadError, yara::Hit};
+use body::{Body, Touched};
 use digests::Digests;
-use executable::Executable;
+use executable::{Executable, Sort};
+use logical::{Facts, Logical};
 use names::{NameId, Names};
+use program::{Exhausted, Work};
 
 /// What was read from signature files, and what was not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Digests of files, sections and imports in force.
     pub hashes: usize,
+    /// Patterns in force.
+    pub bodies: usize,
+    /// Expressions over patterns in force.
+    pub logical: usize,
     /// Digests of allowed files in force.
     pub allowed: usize,
     /// Left out because a list names them.
@@ -37,7 +51,7 @@ pub struct Counts {
 impl Counts {
     /// Signatures in force.
     pub fn signatures(&self) -> usize {
-        self.hashes
+        self.hashes + self.bodies + self.logical
     }
 
     /// Whether a signature file was read at all.
@@ -52,11 +66,21 @@ pub(crate) struct Database {
     sections: Digests,
     imports: Digests,
     allowed: Digests,
+    body: Body,
+    logical: Logical,
     names: Names,
     /// Runs of names that are only possibly unwanted, ascending: the first, and the one after the last.
     unwanted: Vec<(NameId, NameId)>,
     counts: Counts,
     fingerprint: [u8; 32],
+}
+
+/// One object to scan.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Object<'a> {
+    pub(crate) content: &'a [u8],
+    /// It is the file itself, not a member of one.
+    pub(crate) outermost: bool,
 }
 
 /// What the signatures say of one object.
@@ -66,7 +90,14 @@ pub(crate) struct Findings {
     pub(crate) hits: Vec<Hit>,
     /// The object, and what is inside, is on a list of allowed files.
     pub(crate) allowed: bool,
+    /// Matching met its bound: what was found stands, that nothing else is there does not.
+    pub(crate) incomplete: bool,
 }
+
+/// Steps of verification that any object may cost.
+const LEAST_WORK: u64 = 20_000_000;
+/// And so many more for each of its bytes.
+const WORK_PER_BYTE: u64 = 32;
 
 /// Ends the names of signatures that nobody signed.
 const UNOFFICIAL: &str = ".UNOFFICIAL";
@@ -102,31 +133,52 @@ impl Database {
     }
 
     /// All signatures that match the object itself, or that it is allowed.
-    pub(crate) fn scan(&self, object: &[u8]) -> Findings {
+    pub(crate) fn scan(&self, object: Object<'_>) -> Findings {
+        let content = object.content;
         let mut found = Vec::new();
-        self.allowed.lookup(object, &mut found);
+        self.allowed.lookup(content, &mut found);
         if !found.is_empty() {
-            return Findings { hits: Vec::new(), allowed: true };
+            return Findings { allowed: true, ..Findings::default() };
         }
-        self.files.lookup(object, &mut found);
-        if !self.sections.is_empty() || !self.imports.is_empty() {
-            self.scan_executable(object, &mut found);
+        self.files.lookup(content, &mut found);
+        let executable = Executable::parse(content);
+        if let Some(executable) = executable.as_ref().filter(|executable| executable.sort == Sort::Pe) {
+            self.scan_pe(content, executable, &mut found);
         }
+        let complete = self.scan_bodies(object, executable.as_ref(), &mut found);
         let mut hits: Vec<_> = found.into_iter().map(|name| self.hit(name)).collect();
         hits.sort();
         hits.dedup();
-        Findings { hits, allowed: false }
+        Findings { hits, allowed: false, incomplete: complete.is_err() }
     }
 
-    fn scan_executable(&self, object: &[u8], found: &mut Vec<NameId>) {
-        let Some(executable) = Executable::parse(object).filter(|executable| executable.sort == executable::Sort::Pe) else { return };
-        for section in executable.sections.iter().filter(|section| section.length > 0) {
-            let content = object.get(section.start..section.start + section.length).unwrap_or_default();
-            self.sections.lookup(content, found);
+    fn scan_pe(&self, content: &[u8], executable: &Executable, found: &mut Vec<NameId>) {
+        if !self.sections.is_empty() {
+            for section in executable.sections.iter().filter(|section| section.length > 0) {
+                self.sections.lookup(content.get(section.start..section.start + section.length).unwrap_or_default(), found);
+            }
         }
-        if let Some((digest, size)) = (!self.imports.is_empty()).then(|| executable::import_hash(object, &executable)).flatten() {
+        if let Some((digest, size)) = (!self.imports.is_empty()).then(|| executable::import_hash(content, executable)).flatten() {
             self.imports.lookup_md5(digest, size, found);
         }
+    }
+
+    fn scan_bodies(&self, object: Object<'_>, executable: Option<&Executable>, found: &mut Vec<NameId>) -> Result<(), Exhausted> {
+        if self.body.is_empty() && self.logical.len() == 0 {
+            return Ok(());
+        }
+        let content = object.content;
+        let target = target::of(content, executable);
+        let mut work = Work { content, left: LEAST_WORK.saturating_add((content.len() as u64).saturating_mul(WORK_PER_BYTE)) };
+        let mut touched = Touched::default();
+        let scanned = self.body.scan(executable, target, &mut work, &mut touched);
+        found.extend(&touched.signatures);
+        // What was counted in full may hold; that too little was counted must not make a negation true.
+        if scanned.is_ok() {
+            let facts = Facts { length: content.len(), target, executable, outermost: object.outermost };
+            self.logical.evaluate(facts, &touched, &mut work, found)?;
+        }
+        scanned
     }
 
     fn hit(&self, name: NameId) -> Hit {

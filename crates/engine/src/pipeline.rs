@@ -9,6 +9,7 @@ use crate::{
     ConfiguredClamd, Engine, Grant, Input, Memory, MemoryShort, Oversize,
     budget::{Budget, Limit, Stopped},
     clamd::Answer,
+    clamdb::Object,
     filetype::{FileType, Format, identify},
     nsfw::{self, PictureLimits},
     search,
@@ -139,11 +140,14 @@ impl Walk<'_, '_> {
         let hashes = self.engine.hashes.lookup(content);
         keep(&mut findings.hashes, hashes, EngineName::Hashes, &self.path);
         if self.allowed_at.is_none() && self.engine.clamdb.is_in_force() {
-            let found = self.engine.clamdb.scan(content);
+            let found = self.engine.clamdb.scan(Object { content, outermost: self.depth == 0 });
+            keep(&mut findings.clamdb, found.hits, EngineName::ClamDb, &self.path);
             if found.allowed {
                 self.allowed_at = Some(self.depth);
             }
-            keep(&mut findings.clamdb, found.hits, EngineName::ClamDb, &self.path);
+            if found.incomplete {
+                self.coverage.add_unexamined(Unexamined::new(&self.path, Reason::Limit, Limit::Matches.detail()));
+            }
         }
         match self.scanner.scan(content, self.budget.time_left()) {
             Ok(hits) => keep(&mut findings.yara, hits, EngineName::YaraX, &self.path),

@@ -16,12 +16,16 @@ use md5::{Digest as _, Md5};
 use sha2::Sha256;
 
 use super::{
-    Counts, Database, digests,
+    Counts, Database,
+    body::{Builder, Owner, Terms, Word},
+    digests,
+    logical::{self, Logical},
     names::{NameId, Names},
 };
 use crate::{LoadError, yara::folder};
 
-use line::{Refused, parse_hash, parse_section_hash};
+pub(super) use line::{Refused, check_level};
+use line::{parse_body, parse_hash, parse_old_body, parse_section_hash};
 
 /// Reads every signature file that stands in `dir` itself.
 pub(super) fn load(dir: Option<&Path>) -> Result<Database, LoadError> {
@@ -69,6 +73,12 @@ enum FileKind {
     ImportHashes,
     /// Digests of files that are allowed.
     Allowed,
+    /// Patterns.
+    Bodies,
+    /// Patterns for any file, in the oldest form.
+    OldBodies,
+    /// Expressions over patterns.
+    Logical,
     /// Names of signatures not to use.
     Ignored,
     /// Something whose lines are counted under this name.
@@ -92,12 +102,12 @@ impl FileKind {
         ("sfp", Self::Allowed),
         ("ign", Self::Ignored),
         ("ign2", Self::Ignored),
-        ("db", Self::UnsupportedLines("db")),
-        ("ndb", Self::UnsupportedLines("ndb")),
-        ("ndu", Self::UnsupportedLines("ndu")),
-        ("sdb", Self::UnsupportedLines("sdb")),
-        ("ldb", Self::UnsupportedLines("ldb")),
-        ("ldu", Self::UnsupportedLines("ldu")),
+        ("db", Self::OldBodies),
+        ("ndb", Self::Bodies),
+        ("ndu", Self::Bodies),
+        ("sdb", Self::Bodies),
+        ("ldb", Self::Logical),
+        ("ldu", Self::Logical),
         ("cdb", Self::UnsupportedLines("cdb")),
         ("cat", Self::UnsupportedLines("cat")),
         ("crb", Self::UnsupportedLines("crb")),
@@ -152,6 +162,8 @@ struct Reading {
     sections: digests::Reading,
     imports: digests::Reading,
     allowed: digests::Reading,
+    body: Builder,
+    logical: Logical,
     ignored: Ignored,
     counts: Counts,
     told: usize,
@@ -176,6 +188,8 @@ impl Reading {
             sections: digests::Reading::default(),
             imports: digests::Reading::default(),
             allowed: digests::Reading::default(),
+            body: Builder::default(),
+            logical: Logical::default(),
             ignored: Ignored::default(),
             counts: Counts::default(),
             told: 0,
@@ -185,6 +199,7 @@ impl Reading {
 
     fn finish(mut self) -> Database {
         self.names.shrink();
+        self.counts.logical = self.logical.len();
         if self.told > MAX_TOLD {
             tracing::warn!(lines = self.counts.invalid, "more lines of signature files were skipped; /readyz counts them");
         }
@@ -193,6 +208,8 @@ impl Reading {
             sections: self.sections.finish(),
             imports: self.imports.finish(),
             allowed: self.allowed.finish(),
+            body: self.body.finish(),
+            logical: self.logical,
             names: self.names,
             unwanted: self.unwanted,
             counts: self.counts,
@@ -290,9 +307,24 @@ impl Reading {
                 self.allowed.add(entry.digest, entry.size, name);
                 self.counts.allowed += 1;
             }
+            FileKind::Bodies => self.add_body(parse_body(text)?, text, place)?,
+            FileKind::OldBodies => self.add_body(parse_old_body(text)?, text, place)?,
+            FileKind::Logical => {
+                let signature = logical::parse(text)?;
+                let name = self.name(signature.name, text, place)?;
+                self.logical.add(signature, name, &mut self.body)?;
+            }
             FileKind::Ignored => self.ignored.add(text)?,
             FileKind::UnsupportedLines(what) | FileKind::Unsupported(what) => return Err(Refused::Unsupported(what)),
         }
+        Ok(())
+    }
+
+    fn add_body(&mut self, signature: line::Body<'_>, text: &str, place: &Place<'_>) -> Result<(), Refused> {
+        let name = self.name(signature.name, text, place)?;
+        let terms = Terms { target: signature.target, offset: signature.offset, fold: false, word: Word::Any };
+        self.body.add(&signature.pattern, terms, Owner::Signature(name));
+        self.counts.bodies += 1;
         Ok(())
     }
 

@@ -1,5 +1,8 @@
 use std::fs;
 
+mod differential;
+mod matching;
+
 use md5::{Digest as _, Md5};
 use sha1::Sha1;
 use sha2::Sha256;
@@ -19,15 +22,19 @@ fn database(files: &[(&str, &str)]) -> Database {
     Database::of_texts(&files)
 }
 
+fn scan(database: &Database, content: &[u8]) -> Findings {
+    database.scan(Object { content, outermost: true })
+}
+
 fn signatures(database: &Database, object: &[u8]) -> Vec<String> {
-    database.scan(object).hits.into_iter().map(|hit| hit.signature.replace(UNOFFICIAL, "")).collect()
+    scan(database, object).hits.into_iter().map(|hit| hit.signature.replace(UNOFFICIAL, "")).collect()
 }
 
 #[test]
 fn no_folder_has_no_signatures() {
     let database = Database::load(None).unwrap();
     assert!(database.counts().is_empty());
-    assert_eq!(database.scan(b"abc"), Findings::default());
+    assert_eq!(scan(&database, b"abc"), Findings::default());
 }
 
 #[test]
@@ -77,7 +84,7 @@ fn digests_of_files_match_with_their_size_alone() {
 #[test]
 fn names_end_as_those_of_unsigned_files_do() {
     let database = database(&[("a.hdb", &format!("{}:3:Win.Trojan.Abc-1", md5(b"abc")))]);
-    assert_eq!(database.scan(b"abc").hits, [Hit { kind: Kind::Malware, signature: "Win.Trojan.Abc-1.UNOFFICIAL".into() }]);
+    assert_eq!(scan(&database, b"abc").hits, [Hit { kind: Kind::Malware, signature: "Win.Trojan.Abc-1.UNOFFICIAL".into() }]);
 }
 
 #[test]
@@ -85,7 +92,7 @@ fn unwanted_applications_are_told_by_file_or_name() {
     let digest = md5(b"abc");
     let text = format!("{digest}:3:Plain\n{digest}:3:PUA.Win.Tool\n");
     let database = database(&[("a.hdb", &text), ("b.hdu", &format!("{digest}:3:Tool")), ("c.hdb", &format!("{digest}:3:Last"))]);
-    let kinds: Vec<_> = database.scan(b"abc").hits.into_iter().map(|hit| (hit.kind, hit.signature.replace(UNOFFICIAL, ""))).collect();
+    let kinds: Vec<_> = scan(&database, b"abc").hits.into_iter().map(|hit| (hit.kind, hit.signature.replace(UNOFFICIAL, ""))).collect();
     let expected = [(Kind::Malware, "Last"), (Kind::Malware, "Plain"), (Kind::Pua, "PUA.Win.Tool"), (Kind::Pua, "Tool")];
     assert_eq!(kinds, expected.map(|(kind, name)| (kind, name.to_owned())));
 }
@@ -105,7 +112,7 @@ fn an_allowed_file_has_no_detections() {
     let digest = md5(b"abc");
     let malware = format!("{digest}:3:Name");
     let allowing = database(&[("a.hdb", &malware), ("b.sfp", &format!("{}:3:Ours", hex(Sha1::digest(b"abc"))))]);
-    assert_eq!(allowing.scan(b"abc"), Findings { hits: Vec::new(), allowed: true });
+    assert_eq!(scan(&allowing, b"abc"), Findings { allowed: true, ..Findings::default() });
     let other = database(&[("a.hdb", &malware), ("b.fp", &format!("{digest}:4:Ours"))]);
     assert_eq!(signatures(&other, b"abc"), ["Name"]);
 }

@@ -1,9 +1,12 @@
-//! Lines of digests.
+//! Lines of digests and of single patterns.
 
 use super::LEVEL;
 use crate::clamdb::{
     digests::{AnyDigest, MAX_SIZE},
+    logical::{is_executable, parse_target},
     names::MAX_NAME,
+    offset::Offset,
+    pattern::Pattern,
 };
 
 /// Why a line is not used.
@@ -62,6 +65,35 @@ fn parse_entry<'a>(digest: &str, size: &str, mut rest: impl Iterator<Item = &'a 
         Some(size.parse().ok().filter(|&size| size <= MAX_SIZE).ok_or(Refused::Invalid("the size is no number below 4 GiB"))?)
     };
     Ok(Entry { digest, size, name })
+}
+
+/// A pattern with what stands beside it.
+pub(super) struct Body<'a> {
+    pub(super) name: &'a str,
+    pub(super) target: u8,
+    pub(super) offset: Offset,
+    pub(super) pattern: Pattern,
+}
+
+/// `name:target:offset:pattern[:level[:level]]`
+pub(super) fn parse_body(line: &str) -> Result<Body<'_>, Refused> {
+    let mut fields = line.split(':');
+    let mut next = || fields.next().ok_or(Refused::Invalid("fewer fields than a pattern has"));
+    let (name, target, offset, pattern) = (next()?, next()?, next()?, next()?);
+    let (least, most) = (fields.next(), fields.next());
+    if fields.next().is_some() {
+        return Err(Refused::Invalid("more fields than a pattern has"));
+    }
+    check_level(least, most)?;
+    let target = parse_target(target)?;
+    Ok(Body { name, target, offset: Offset::parse(offset, is_executable(target))?, pattern: Pattern::parse(pattern)? })
+}
+
+/// `name=pattern`; the oldest have ` (Clam)` behind their name, which is not part of it.
+pub(super) fn parse_old_body(line: &str) -> Result<Body<'_>, Refused> {
+    let (name, pattern) = line.split_once('=').ok_or(Refused::Invalid("no name and pattern with = between them"))?;
+    let name = name.strip_suffix(" (Clam)").unwrap_or(name);
+    Ok(Body { name, target: 0, offset: Offset::Any, pattern: Pattern::parse(pattern)? })
 }
 
 /// The least level, where the line names one; [`Refused::Level`] where the line is not for [`LEVEL`].
