@@ -58,9 +58,12 @@ struct Windows {
     eight: Vec<(u64, u32)>,
     four: Vec<(u64, u32)>,
     two: Vec<(u64, u32)>,
-    /// By offset, distance of the key from it, and the key's length: the key and the pattern.
-    fixed: HashMap<(u32, u32, u8), Vec<([u8; 4], u32)>>,
+    /// By offset, distance of the key from it, and the key's length.
+    fixed: HashMap<(u32, u32, u8), Vec<Key>>,
 }
+
+/// Bytes, the rest zero, and the pattern that has them.
+type Key = ([u8; 4], u32);
 
 /// All patterns.
 pub(super) struct Body {
@@ -96,7 +99,7 @@ struct Fixed {
     distance: u32,
     width: u8,
     /// Sorted.
-    keys: Vec<([u8; 4], u32)>,
+    keys: Vec<Key>,
 }
 
 /// Offsets that reach over more bytes are searched, not compared.
@@ -105,7 +108,7 @@ const MAX_SHIFT: u32 = 64;
 impl Builder {
     pub(super) fn add(&mut self, pattern: &Pattern, terms: Terms, owner: Owner) {
         let number = self.patterns.len() as u32;
-        let part = self.program.add(pattern, terms.fold, &window::choose);
+        let part = self.program.add(pattern, terms.fold);
         let next = self.offsets.len() as u32;
         let offset = *self.offsets.entry(terms.offset).or_insert(next);
         let parts = u16::try_from(pattern.parts.len()).unwrap_or(u16::MAX);
@@ -119,7 +122,7 @@ impl Builder {
             group.fixed.entry((offset, distance, width)).or_default().push((key, number));
         } else {
             let anchors = (0..u32::from(parts)).filter_map(|index| Some((index, self.program.part_anchor(part + index)?)));
-            let cost = |window: &[u8]| window::choose(window).2;
+            let cost = |window: &[u8]| window::choose(window).cost;
             let best = anchors.min_by_key(|(_, anchor)| cost(anchor.window.get(..usize::from(anchor.width)).unwrap_or_default()));
             if let Some((index, found)) = best {
                 anchor = index as u16;
@@ -274,8 +277,13 @@ impl Scan<'_, '_, '_> {
 
     /// The window stands at `at`.
     fn verify(&mut self, pattern: u32, at: usize) -> Result<(), Exhausted> {
-        let Some(record) = self.open(pattern)? else { return Ok(()) };
+        self.work.left = self.work.left.checked_sub(1).ok_or(Exhausted)?;
+        let Some(record) = self.body.patterns.get(pattern as usize) else { return Ok(()) };
         let part = record.part + u32::from(record.anchor);
+        if !self.body.program.may_stand(part, at, self.work.content) {
+            return Ok(());
+        }
+        let Some(record) = self.open(pattern)? else { return Ok(()) };
         let Some((starts, ends)) = self.body.program.around(part, at, self.work)? else { return Ok(()) };
         let Some((starts, ends)) = self.admit(&record, record.anchor, starts, ends) else { return Ok(()) };
         if record.anchor > 0 {

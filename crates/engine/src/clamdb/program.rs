@@ -3,7 +3,10 @@
 //! Verification keeps the set of places where a match can stand, as ranges, and steps it from operation to operation: exact for every
 //! wildcard, and its work is counted, so that no object can make it endless.
 
-use super::pattern::{Border, Item, Masked, Part, Pattern, Place};
+use super::{
+    pattern::{Border, Item, Masked, Part, Pattern, Place},
+    window::{self, Chosen},
+};
 
 /// Compiled parts of all patterns.
 #[derive(Default)]
@@ -74,14 +77,14 @@ impl Work<'_> {
 }
 
 impl Program {
-    /// Compiles the parts of one pattern; their numbers follow each other from the one returned. `choose` says where its window lies.
-    pub(super) fn add(&mut self, pattern: &Pattern, fold: bool, choose: &dyn Fn(&[u8]) -> (usize, usize, u64)) -> PartId {
+    /// Compiles the parts of one pattern; their numbers follow each other from the one returned.
+    pub(super) fn add(&mut self, pattern: &Pattern, fold: bool) -> PartId {
         let number = u32::try_from(self.parts.len()).expect("parts are fewer than bytes of their text");
         let last_part = pattern.parts.len().saturating_sub(1);
         for (index, part) in pattern.parts.iter().enumerate() {
             let first = self.ops.len();
             self.compile(part, fold, index == 0, index == last_part);
-            let anchor = self.anchor(first, choose);
+            let anchor = self.anchor(first);
             let (first, end) = (first as u32, self.ops.len() as u32);
             self.parts.push(PartCode { first, end, distance: part.distance, anchor, fold });
         }
@@ -183,7 +186,7 @@ impl Program {
         at
     }
 
-    fn anchor(&self, first: usize, choose: &dyn Fn(&[u8]) -> (usize, usize, u64)) -> Anchor {
+    fn anchor(&self, first: usize) -> Anchor {
         let mut best: Option<(u64, Anchor)> = None;
         for (index, op) in self.ops.iter().skip(first).enumerate() {
             let Op::Literal { at, length } = *op else { continue };
@@ -191,7 +194,7 @@ impl Program {
             if literal.len() < 2 {
                 continue;
             }
-            let (before, width, cost) = choose(literal);
+            let Chosen { before, width, cost } = window::choose(literal);
             if best.is_none_or(|(least, _)| cost < least) {
                 let mut window = [0; 8];
                 window.iter_mut().zip(literal.iter().skip(before).take(width)).for_each(|(to, from)| *to = *from);
@@ -203,6 +206,15 @@ impl Program {
 
     fn slice(&self, at: u32, length: u32) -> &[u8] {
         self.bytes.get(at as usize..at as usize + length as usize).unwrap_or_default()
+    }
+
+    /// Whether the literal around the window stands there: most windows are met by others' bytes, and end here.
+    pub(super) fn may_stand(&self, part: PartId, at: usize, content: &[u8]) -> bool {
+        let Some(part) = self.parts.get(part as usize) else { return false };
+        let Some(Op::Literal { at: literal, length }) = self.ops.get((part.first + part.anchor.op) as usize) else { return false };
+        let literal = self.slice(*literal, *length);
+        let found = at.checked_sub(part.anchor.before as usize).and_then(|from| content.get(from..from + literal.len()));
+        found.is_some_and(|found| if part.fold { found.eq_ignore_ascii_case(literal) } else { found == literal })
     }
 
     /// Where the part can begin and where it can end, if its window stands at `at`.

@@ -8,8 +8,19 @@ const PAIRS: &[u8; 1 << 16] = include_bytes!("bigrams.bin");
 const COST_OF_FOUR: u64 = 1 << 16;
 const COST_OF_TWO: u64 = 1 << 20;
 
-/// Where in the literal, of two bytes at least, the window stands, how many bytes it has (8, 4 or 2), and what it costs.
-pub(super) fn choose(literal: &[u8]) -> (usize, usize, u64) {
+/// A window of a literal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Chosen {
+    /// So many bytes stand before it.
+    pub(super) before: usize,
+    /// 8, 4 or 2 bytes.
+    pub(super) width: usize,
+    /// The more, the more often it occurs.
+    pub(super) cost: u64,
+}
+
+/// The best window of a literal of two bytes at least.
+pub(super) fn choose(literal: &[u8]) -> Chosen {
     let (width, base) = match literal.len() {
         8.. => (8, 0),
         4.. => (4, COST_OF_FOUR),
@@ -17,7 +28,8 @@ pub(super) fn choose(literal: &[u8]) -> (usize, usize, u64) {
     };
     let cost = |window: &[u8]| window.windows(2).map(pair_cost).sum::<u64>() + base;
     let costs = literal.windows(width).map(cost).enumerate();
-    costs.min_by_key(|&(_, cost)| cost).map_or((0, width, u64::MAX), |(at, cost)| (at, width, cost))
+    let (before, cost) = costs.min_by_key(|&(_, cost)| cost).unwrap_or((0, u64::MAX));
+    Chosen { before, width, cost }
 }
 
 fn pair_cost(pair: &[u8]) -> u64 {
@@ -148,11 +160,12 @@ mod tests {
 
     #[test]
     fn the_rarest_bytes_are_chosen() {
-        assert_eq!(choose(b"\0\0\0\0\0\0\0\0\0\0\xf3\x91\x07\xe2\x9a\x41\xb7\xd5").0, 10);
-        assert_eq!(choose(b"http://www\x02\xfa\x91\xe7"), (6, 8, choose(b"http://www\x02\xfa\x91\xe7").2));
-        let (eight, four, two) = (choose(b"        ").2, choose(b"\xf3\x91\x07\xe2").2, choose(b"\xf3\x91").2);
+        assert_eq!(choose(b"\0\0\0\0\0\0\0\0\0\0\xf3\x91\x07\xe2\x9a\x41\xb7\xd5").before, 10);
+        let chosen = choose(b"http://www\x02\xfa\x91\xe7");
+        assert_eq!((chosen.before, chosen.width), (6, 8));
+        let [eight, four, two] = [&b"        "[..], b"\xf3\x91\x07\xe2", b"\xf3\x91"].map(|literal| choose(literal).cost);
         assert!(eight < four && four < two);
-        assert_eq!((choose(b"abcdefg").1, choose(b"abc").1), (4, 2));
+        assert_eq!((choose(b"abcdefg").width, choose(b"abc").width), (4, 2));
     }
 
     #[test]
