@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, bail};
 use bytes::Bytes;
 use filesafety_server::config::Resolved;
-use http_body_util::{BodyExt, Empty, Limited, combinators::BoxBody};
+use http_body_util::{BodyExt, Empty, Full, Limited, combinators::BoxBody};
 use hyper::{
     Method, Request, Response, StatusCode,
     body::{Body, Frame, Incoming, SizeHint},
@@ -64,6 +64,46 @@ impl Client {
         Ok(Self { url, key, ca_file: text("ca_file") })
     }
 
+    /// For a place of someone else's, which gets no key.
+    pub(crate) fn without_key(url: Url, settings: &Resolved) -> Self {
+        let ca_file = settings.get("ca_file").map(|value| value.text.trim().to_owned()).filter(|text| !text.is_empty());
+        Self { url, key: String::new(), ca_file }
+    }
+
+    pub(crate) fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// Mind where it goes.
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Opens an answer that does not end, such as a stream of events.
+    pub(crate) async fn open(&self, path: &str, headers: &[(&str, &str)]) -> Result<Response<Incoming>> {
+        let mut request = self.request(Method::GET, path).header("accept", "text/event-stream");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Empty::new().map_err(|never| match never {}).boxed())?;
+        timeout(ANSWER_WITHIN, self.exchange(request)).await.context("no answer within 60 s")?
+    }
+
+    /// Posts to the URL itself, once; the answer's body is not read.
+    pub(crate) async fn post(&self, headers: &[(&str, &str)], body: Bytes, within: Duration) -> Result<StatusCode> {
+        let mut path = self.url.path().to_owned();
+        if let Some(query) = self.url.query() {
+            path = format!("{path}?{query}");
+        }
+        let mut request = Request::builder().method(Method::POST).uri(path).header("host", self.host());
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(body).map_err(|never| match never {}).boxed())?;
+        let answer = timeout(within, self.exchange(request)).await;
+        Ok(answer.with_context(|| format!("no answer within {} s", within.as_secs()))??.status())
+    }
+
     /// Asks without a body.
     pub(crate) async fn call(&self, method: Method, path: &str) -> Result<Answer> {
         let request = self.request(method, path).body(Empty::new().map_err(|never| match never {}).boxed())?;
@@ -77,21 +117,25 @@ impl Client {
     }
 
     fn request(&self, method: Method, path: &str) -> hyper::http::request::Builder {
-        let host = self.url.host_str().unwrap_or_default();
-        let host = self.url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
         let path = format!("{}{path}", self.url.path().trim_end_matches('/'));
         let agent = concat!("filesafety/", env!("CARGO_PKG_VERSION"));
-        Request::builder().method(method).uri(path).header("host", host).header("user-agent", agent).header("x-api-key", &self.key)
+        Request::builder().method(method).uri(path).header("host", self.host()).header("user-agent", agent).header("x-api-key", &self.key)
+    }
+
+    fn host(&self) -> String {
+        let host = self.url.host_str().unwrap_or_default();
+        self.url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+    }
+
+    async fn exchange(&self, request: Request<RequestBody>) -> Result<Response<Incoming>> {
+        match self.url.scheme() {
+            "https" => exchange(self.connect_tls().await?, request).await,
+            _ => exchange(self.connect().await?, request).await,
+        }
     }
 
     async fn answer(&self, request: Request<RequestBody>, within: Duration) -> Result<Answer> {
-        let exchange = async {
-            let response = match self.url.scheme() {
-                "https" => exchange(self.connect_tls().await?, request).await?,
-                _ => exchange(self.connect().await?, request).await?,
-            };
-            read_answer(response).await
-        };
+        let exchange = async { read_answer(self.exchange(request).await?).await };
         let answer = timeout(within, exchange).await;
         answer
             .with_context(|| format!("{} did not answer within {} s", self.url, within.as_secs()))?
@@ -101,7 +145,7 @@ impl Client {
     async fn connect(&self) -> Result<TcpStream> {
         let host = self.url.host_str().unwrap_or_default().trim_matches(['[', ']']);
         let port = self.url.port_or_known_default().unwrap_or(80);
-        let hint = "is the service running? FILESAFETY_URL says where it is";
+        let hint = if self.key.is_empty() { "is it running?" } else { "is the service running? FILESAFETY_URL says where it is" };
         let stream = timeout(CONNECT_WITHIN, TcpStream::connect((host, port))).await.context("no connection within 10 s")?.context(hint)?;
         stream.set_nodelay(true)?;
         Ok(stream)

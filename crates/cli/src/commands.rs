@@ -5,7 +5,11 @@ mod backup;
 mod config;
 mod deliveries;
 mod keys;
+mod listen;
+mod receive;
+mod rescan;
 mod scan;
+mod secrets;
 mod serve;
 mod store;
 mod submit;
@@ -36,9 +40,13 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Scan(arguments) => scan::run(arguments, config),
         Command::Submit(arguments) => submit::submit(arguments, config),
         Command::Status(arguments) => submit::status(&arguments, config),
-        Command::Deliveries(arguments) => deliveries::run(&arguments, config),
+        Command::Deliveries(command) => deliveries::run(command, config),
         Command::Accounts(command) => accounts::run(command, config),
         Command::Keys(command) => keys::run(command, config),
+        Command::Receive(arguments) => receive::run(arguments, config),
+        Command::Secrets(command) => secrets::run(command, config),
+        Command::Listen(arguments) => listen::run(arguments, config),
+        Command::Rescan(arguments) => rescan::run(arguments, config),
         Command::Backup(arguments) => backup::run(arguments, config),
         Command::Config(flags) => config::run(flags, config),
     };

@@ -3,6 +3,7 @@
 mod arguments;
 mod client;
 mod commands;
+mod logging;
 mod settings;
 mod terminal;
 

@@ -53,6 +53,22 @@ pub(crate) fn escaped(text: &str) -> String {
     out
 }
 
+/// JSON on one line with the same characters escaped as JSON escapes them: it reads as the same value.
+pub(crate) fn escaped_json(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    let mut units = [0; 2];
+    for c in json.chars() {
+        if c.is_control() || is_deceptive(c) {
+            for unit in c.encode_utf16(&mut units) {
+                let _infallible = write!(out, "\\u{unit:04x}");
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
 /// A foreign path likewise; bytes that are no UTF-8 become `\xff`.
 pub(crate) fn escaped_path(path: &OsStr) -> String {
     let mut out = String::with_capacity(path.len());
@@ -76,7 +92,7 @@ fn push_escaped(out: &mut String, text: &str) {
 }
 
 /// Characters that show other text than there is: direction marks, invisible ones, line ends of Unicode.
-fn is_deceptive(c: char) -> bool {
+pub(crate) fn is_deceptive(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
         | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
@@ -108,6 +124,14 @@ mod tests {
         assert_eq!(escaped("a\u{1b}[2J\n\u{202e}gpj.exe\u{200b}"), "a\\u{1b}[2J\\u{a}\\u{202e}gpj.exe\\u{200b}");
         assert_eq!(escaped("Grüße 日本.txt"), "Grüße 日本.txt");
         assert_eq!(escaped_path(OsStr::from_bytes(b"a\xff\x9b.txt")), "a\\xff\\x9b.txt");
+    }
+
+    #[test]
+    fn json_stays_the_same_value() {
+        let json = "{\"a\":\"x\u{202e}y\u{7f}\u{e0001}\"}";
+        let escaped = escaped_json(json);
+        assert_eq!(escaped, "{\"a\":\"x\\u202ey\\u007f\\udb40\\udc01\"}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&escaped).unwrap(), serde_json::from_str::<serde_json::Value>(json).unwrap());
     }
 
     #[test]

@@ -29,7 +29,12 @@ pub(crate) enum Format {
     Bzip2,
     Xz,
     Zstd,
+    Lzma,
+    Lzip,
     Tar,
+    Ar,
+    Cpio,
+    Rpm,
     Pdf,
 }
 
@@ -41,7 +46,12 @@ pub fn media_type(content: &[u8]) -> &'static str {
         FileType::Container(Format::Bzip2) => "application/x-bzip2",
         FileType::Container(Format::Xz) => "application/x-xz",
         FileType::Container(Format::Zstd) => "application/zstd",
+        FileType::Container(Format::Lzma) => "application/x-lzma",
+        FileType::Container(Format::Lzip) => "application/x-lzip",
         FileType::Container(Format::Tar) => "application/x-tar",
+        FileType::Container(Format::Ar) => ar_media_type(content),
+        FileType::Container(Format::Cpio) => "application/x-cpio",
+        FileType::Container(Format::Rpm) => "application/x-rpm",
         FileType::Container(Format::Pdf) => "application/pdf",
         FileType::Unsupported(_) if mail::is_mail(content) => "message/rfc822",
         FileType::Unsupported(_) | FileType::Leaf => table::media_type(content).unwrap_or_else(|| text_type(content)),
@@ -75,6 +85,11 @@ fn format_of(content: &[u8]) -> Option<Format> {
         [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(Format::Xz),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Format::Zstd),
         [b'%', b'P', b'D', b'F', b'-', ..] => Some(Format::Pdf),
+        [b'!', b'<', b'a', b'r', b'c', b'h', b'>', b'\n', _, ..] => Some(Format::Ar),
+        [0xed, 0xab, 0xee, 0xdb, ..] => Some(Format::Rpm),
+        [b'L', b'Z', b'I', b'P', 1, ..] => Some(Format::Lzip),
+        _ if unpack::cpio_starts(content) => Some(Format::Cpio),
+        _ if unpack::lzma_starts(content) => Some(Format::Lzma),
         _ if unpack::bzip2_starts(content) => Some(Format::Bzip2),
         _ if unpack::zstd_after_skippable(content) => Some(Format::Zstd),
         _ => None,
@@ -88,6 +103,11 @@ fn has_pdf_header(content: &[u8]) -> bool {
     let rest = content.get(at..).unwrap_or_default();
     let versioned = matches!(rest.get(5..8), Some([b'1' | b'2', b'.', b'0'..=b'9']));
     versioned && memmem::find(rest, b" obj").is_some() && memmem::find(rest, b"endobj").is_some()
+}
+
+fn ar_media_type(content: &[u8]) -> &'static str {
+    let is_debian = content.get(8..).is_some_and(|rest| rest.starts_with(b"debian-binary"));
+    if is_debian { "application/vnd.debian.binary-package" } else { "application/x-archive" }
 }
 
 fn text_type(content: &[u8]) -> &'static str {

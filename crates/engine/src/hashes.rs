@@ -1,8 +1,11 @@
-//! Lists of digests of whole files known to be malware.
+//! Lists of digests of whole files: known to be malware, or vouched for.
 //!
 //! Read from the operator's folder: `*.sha256`, `*.sha1` and `*.md5` hold digests of that kind, `*.hashes` of all three, told apart by
 //! their length. A line is `HEX`, `HEX  name`, `HEX *name` (what `sha256sum` and its kin write) or `HEX,name`; from `#` at its start
 //! a line is a comment. The name is the signature; a digest without one is `Hash.Sha256.` (`Sha1.`, `Md5.`) and its first 16 digits.
+//!
+//! `allow.sha256` and `*.allow.sha256` hold what is vouched for, in the same form. Allowances by MD5 or SHA-1 are refused: who can make two
+//! files of one digest could have one of them allowed for the other.
 
 use std::{
     collections::HashMap,
@@ -11,7 +14,7 @@ use std::{
     path::Path,
 };
 
-use filesafety_model::Kind;
+use filesafety_model::{Kind, Listing};
 use md5::Md5;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
@@ -22,7 +25,8 @@ use crate::{
 };
 
 /// All digests in force.
-pub(crate) struct HashLists {
+pub struct HashLists {
+    allowed: List<32>,
     sha256: List<32>,
     sha1: List<20>,
     md5: List<16>,
@@ -32,7 +36,10 @@ pub(crate) struct HashLists {
 
 impl HashLists {
     /// Reads every list of `dir`. The first line that is none of the above refuses all, with its file and number.
-    pub(crate) fn load(dir: Option<&Path>) -> Result<Self, LoadError> {
+    ///
+    /// # Errors
+    /// The list that does not load.
+    pub fn load(dir: Option<&Path>) -> Result<Self, LoadError> {
         let mut reading = Reading::default();
         let extensions: Vec<_> = Extension::ALL.into_iter().map(Extension::as_str).collect();
         let paths = dir.map_or_else(|| Ok(Vec::new()), |dir| folder::files(dir, &extensions))?;
@@ -62,7 +69,26 @@ impl HashLists {
         hits
     }
 
-    /// Digests in force, of all kinds.
+    /// What the lists say of content of which only the SHA-256 is known. Lists by MD5 and SHA-1 say nothing of it.
+    pub fn listing(&self, digest: &filesafety_model::Sha256) -> Listing {
+        if self.allowed.position(digest.as_bytes()).is_some() {
+            return Listing::Allowed;
+        }
+        let signature = self.sha256.lookup("Hash.Sha256", &self.names, || *digest.as_bytes());
+        signature.map_or(Listing::Unlisted, |signature| Listing::Malware { signature })
+    }
+
+    /// Whether the operator vouches for this object.
+    pub(crate) fn allows(&self, object: &[u8]) -> bool {
+        !self.allowed.entries.is_empty() && self.allowed.position(&Sha256::digest(object).into()).is_some()
+    }
+
+    /// Whether [`HashLists::listing`] can say anything but [`Listing::Unlisted`].
+    pub fn can_look_back(&self) -> bool {
+        !self.allowed.entries.is_empty() || !self.sha256.entries.is_empty()
+    }
+
+    /// Digests of malware in force, of all kinds.
     pub(crate) fn count(&self) -> usize {
         self.sha256.entries.len() + self.sha1.entries.len() + self.md5.entries.len()
     }
@@ -100,10 +126,13 @@ impl<const N: usize> List<N> {
             return None;
         }
         let digest = digest();
-        let index = self.entries.binary_search_by_key(&digest, |entry| entry.0).ok()?;
-        let &(_, name) = self.entries.get(index)?;
+        let &(_, name) = self.entries.get(self.position(&digest)?)?;
         let name = usize::try_from(name).ok().and_then(|place| names.get(place));
         Some(name.map_or_else(|| unnamed_signature(unnamed, &digest), |name| name.to_string()))
+    }
+
+    fn position(&self, digest: &[u8; N]) -> Option<usize> {
+        self.entries.binary_search_by_key(digest, |entry| entry.0).ok()
     }
 }
 
@@ -124,6 +153,22 @@ enum Extension {
     Sha1,
     Md5,
     Mixed,
+}
+
+/// What a list says of its digests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Meaning {
+    Malware,
+    Allowed,
+}
+
+impl Meaning {
+    /// By the word before the extension: `allow.sha256`, `vendor.allow.sha256`.
+    fn of(path: &Path) -> Self {
+        let stem = path.file_stem().unwrap_or_default();
+        let word = Path::new(stem).extension().unwrap_or(stem);
+        if word.eq_ignore_ascii_case("allow") { Self::Allowed } else { Self::Malware }
+    }
 }
 
 impl Extension {
@@ -183,6 +228,7 @@ fn unhex<const N: usize>(hex: &[u8]) -> Option<[u8; N]> {
 
 /// Lists while they are read.
 struct Reading {
+    allowed: Vec<([u8; 32], u32)>,
     sha256: Vec<([u8; 32], u32)>,
     sha1: Vec<([u8; 20], u32)>,
     md5: Vec<([u8; 16], u32)>,
@@ -194,7 +240,15 @@ struct Reading {
 
 impl Default for Reading {
     fn default() -> Self {
-        Self { sha256: Vec::new(), sha1: Vec::new(), md5: Vec::new(), places: HashMap::new(), names: Vec::new(), digest: Sha256::new() }
+        Self {
+            allowed: Vec::new(),
+            sha256: Vec::new(),
+            sha1: Vec::new(),
+            md5: Vec::new(),
+            places: HashMap::new(),
+            names: Vec::new(),
+            digest: Sha256::new(),
+        }
     }
 }
 
@@ -206,8 +260,13 @@ impl Reading {
 
     fn read_lines(&mut self, path: &Path, mut lines: impl BufRead) -> Result<(), LoadError> {
         let refused = |source| LoadError::Read { path: path.to_owned(), source };
-        let extension = Extension::of(path);
+        let (extension, meaning) = (Extension::of(path), Meaning::of(path));
+        if meaning == Meaning::Allowed && extension != Extension::Sha256 {
+            let reason = "a list of what is allowed holds SHA-256 alone, and ends in .allow.sha256".to_owned();
+            return Err(LoadError::Invalid { path: path.to_owned(), line: 1, reason });
+        }
         self.digest.update(extension.as_str());
+        self.digest.update(format!("{meaning:?}"));
         let mut line = Vec::new();
         for number in 1.. {
             line.clear();
@@ -216,13 +275,13 @@ impl Reading {
             if read == 0 {
                 break;
             }
-            let added = if read > MAX_LINE { Err("the line is longer than 4096 bytes") } else { self.add(extension, &line) };
+            let added = if read > MAX_LINE { Err("the line is longer than 4096 bytes") } else { self.add(extension, meaning, &line) };
             added.map_err(|reason| LoadError::Invalid { path: path.to_owned(), line: number, reason: reason.to_owned() })?;
         }
         Ok(())
     }
 
-    fn add(&mut self, extension: Extension, line: &[u8]) -> Result<(), &'static str> {
+    fn add(&mut self, extension: Extension, meaning: Meaning, line: &[u8]) -> Result<(), &'static str> {
         let text = std::str::from_utf8(line).map_err(|_| "not UTF-8")?.trim();
         if text.is_empty() || text.starts_with('#') {
             return Ok(());
@@ -232,11 +291,22 @@ impl Reading {
         if !extension.allows(&digest) {
             return Err("the digest has another length than the file's extension says");
         }
-        let place = self.place(name)?;
-        match digest {
-            AnyDigest::Sha256(digest) => self.sha256.push((digest, place)),
-            AnyDigest::Sha1(digest) => self.sha1.push((digest, place)),
-            AnyDigest::Md5(digest) => self.md5.push((digest, place)),
+        match (digest, meaning) {
+            // What it is called is a note for people.
+            (AnyDigest::Sha256(digest), Meaning::Allowed) => self.allowed.push((digest, UNNAMED)),
+            (AnyDigest::Sha256(digest), Meaning::Malware) => {
+                let place = self.place(name)?;
+                self.sha256.push((digest, place));
+            }
+            (AnyDigest::Sha1(digest), Meaning::Malware) => {
+                let place = self.place(name)?;
+                self.sha1.push((digest, place));
+            }
+            (AnyDigest::Md5(digest), Meaning::Malware) => {
+                let place = self.place(name)?;
+                self.md5.push((digest, place));
+            }
+            (AnyDigest::Sha1(_) | AnyDigest::Md5(_), Meaning::Allowed) => return Err("what is allowed is told by SHA-256 alone"),
         }
         Ok(())
     }
@@ -256,6 +326,7 @@ impl Reading {
 
     fn finish(self) -> HashLists {
         HashLists {
+            allowed: List::new(self.allowed),
             sha256: List::new(self.sha256),
             sha1: List::new(self.sha1),
             md5: List::new(self.md5),
@@ -308,6 +379,10 @@ mod tests {
         HashLists::load(Some(dir.path()))
     }
 
+    fn digest(object: &[u8]) -> filesafety_model::Sha256 {
+        filesafety_model::Sha256::new(Sha256::digest(object).into())
+    }
+
     fn signatures(lists: &HashLists, object: &[u8]) -> Vec<String> {
         lists.lookup(object).into_iter().map(|hit| hit.signature).collect()
     }
@@ -340,6 +415,42 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("a.md5"), b"\xff\xfe\n").unwrap();
         assert!(matches!(HashLists::load(Some(dir.path())), Err(LoadError::Invalid { line: 1, .. })));
+    }
+
+    #[test]
+    fn what_is_allowed_is_told_by_sha256_alone() {
+        for (name, text) in [
+            ("allow.md5", ABC_MD5),
+            ("vendor.allow.sha1", ABC_SHA1),
+            ("allow.hashes", ABC_SHA256),
+            ("ALLOW.MD5", ABC_MD5),
+            ("allow.sha256", ABC_MD5),
+        ] {
+            assert!(matches!(load(&[(name, text)]), Err(LoadError::Invalid { line: 1, .. })), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_allowance_outranks_a_list_and_says_so() {
+        for name in ["allow.sha256", "vendor.allow.sha256", "Vendor.Allow.SHA256"] {
+            let lists = load(&[(name, &format!("{ABC_SHA256}  ours")), ("bad.sha256", ABC_SHA256)]).unwrap();
+            assert_eq!(lists.listing(&digest(b"abc")), Listing::Allowed, "{name}");
+            assert!(lists.allows(b"abc") && !lists.allows(b"abd"));
+            // Who counts the lists counts malware.
+            assert_eq!((lists.count(), lists.can_look_back()), (1, true));
+        }
+        let malware = load(&[("disallow.sha256", ABC_SHA256), ("allow.d.sha256", "")]).unwrap();
+        assert_eq!(malware.listing(&digest(b"abc")), Listing::Malware { signature: "Hash.Sha256.ba7816bf8f01cfea".into() });
+        assert_eq!(malware.listing(&digest(b"abd")), Listing::Unlisted);
+        assert!(!malware.allows(b"abc"));
+        let weak = load(&[("a.md5", ABC_MD5), ("a.sha1", ABC_SHA1)]).unwrap();
+        assert_eq!((weak.listing(&digest(b"abc")), weak.can_look_back()), (Listing::Unlisted, false));
+    }
+
+    #[test]
+    fn the_fingerprint_tells_an_allowance_from_a_condemnation() {
+        let of = |name: &str| load(&[(name, ABC_SHA256)]).unwrap().fingerprint();
+        assert_ne!(of("a.sha256"), of("a.allow.sha256"));
     }
 
     #[test]

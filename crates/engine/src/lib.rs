@@ -16,7 +16,7 @@ mod search;
 mod unpack;
 mod yara;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use filesafety_model::{EngineName, Report, ScanTypes};
 use sha2::{Digest, Sha256};
@@ -25,10 +25,10 @@ pub use budget::{Grant, Limits, Memory, Unlimited};
 pub use clamd::{ClamdAddress, ClamdAddressError, ClamdConfig, Oversize};
 pub use clamdb::Counts as ClamDbCounts;
 pub use filetype::media_type;
+pub use hashes::HashLists;
 
 use clamd::Clamd;
 use clamdb::Database;
-use hashes::HashLists;
 use nsfw::Classifier;
 use yara::{Rules, Scanner};
 
@@ -66,7 +66,7 @@ pub enum LoadError {
 /// Everything that is loaded once and shared by all threads.
 pub struct Engine {
     rules: Rules,
-    hashes: HashLists,
+    hashes: Arc<HashLists>,
     clamdb: Database,
     clamd: Option<ConfiguredClamd>,
     classifier: Classifier,
@@ -132,7 +132,7 @@ impl Engine {
         digest.update(format!("{:?} {:?}", config.limits, config.clamd));
         Ok(Self {
             rules,
-            hashes,
+            hashes: Arc::new(hashes),
             clamdb,
             clamd: config.clamd.map(|config| ConfiguredClamd { oversize: config.oversize, daemon: Clamd::new(config) }),
             classifier,
@@ -170,6 +170,11 @@ impl Engine {
     /// What was read from ClamAV signature files; `None` where there are none.
     pub fn clamdb(&self) -> Option<&ClamDbCounts> {
         Some(self.clamdb.counts()).filter(|counts| !counts.is_empty())
+    }
+
+    /// The lists of digests in force.
+    pub fn hash_lists(&self) -> Arc<HashLists> {
+        self.hashes.clone()
     }
 
     pub fn summary(&self) -> Summary {

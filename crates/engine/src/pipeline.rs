@@ -136,44 +136,68 @@ impl Walk<'_, '_> {
     }
 
     fn detect(&mut self, content: &[u8]) -> Result<(), Stop> {
-        let Some(findings) = self.virus.as_mut() else { return Ok(()) };
+        if self.virus.is_none() {
+            return Ok(());
+        }
         let hashes = self.engine.hashes.lookup(content);
-        keep(&mut findings.hashes, hashes, EngineName::Hashes, &self.path);
-        if self.allowed_at.is_none() && self.engine.clamdb.is_in_force() {
-            let found = self.engine.clamdb.scan(Object { content, outermost: self.depth == 0 });
-            keep(&mut findings.clamdb, found.hits, EngineName::ClamDb, &self.path);
-            if found.allowed {
-                self.allowed_at = Some(self.depth);
-            }
-            if found.incomplete {
-                self.coverage.add_unexamined(Unexamined::new(&self.path, Reason::Limit, Limit::Matches.detail()));
-            }
+        let yara = self.scanner.scan(content, self.budget.time_left()).unwrap_or_else(|_| {
+            self.limit(Limit::Matches);
+            Vec::new()
+        });
+        let clamdb = self.match_clamdb(content);
+        let clamd = self.ask_clamd(content);
+        let hits = [hashes, yara, clamdb, clamd];
+        // Looked up last: hardly anything is found, and hardly ever is a digest computed for this.
+        if hits.iter().any(|hits| !hits.is_empty()) && self.engine.hashes.allows(content) {
+            self.note_allowed(&hits);
+        } else if let Some(findings) = self.virus.as_mut() {
+            let [hashes, yara, clamdb, clamd] = hits;
+            keep(&mut findings.hashes, hashes, EngineName::Hashes, &self.path);
+            keep(&mut findings.yara, yara, EngineName::YaraX, &self.path);
+            keep(&mut findings.clamdb, clamdb, EngineName::ClamDb, &self.path);
+            keep(&mut findings.clamd, clamd, EngineName::Clamd, &self.path);
         }
-        match self.scanner.scan(content, self.budget.time_left()) {
-            Ok(hits) => keep(&mut findings.yara, hits, EngineName::YaraX, &self.path),
-            Err(_) => self.limit(Limit::Matches),
-        }
-        self.ask_clamd(content);
         self.budget.check_time()
     }
 
-    fn ask_clamd(&mut self, content: &[u8]) {
-        let (Some(findings), Some(ConfiguredClamd { daemon, oversize })) = (self.virus.as_mut(), &self.engine.clamd) else { return };
+    /// What was found in an object that the operator vouches for: told, and not counted.
+    fn note_allowed(&mut self, hits: &[Vec<Hit>]) {
+        let names: Vec<_> = hits.iter().flatten().map(|hit| hit.signature.as_str()).collect();
+        self.coverage.add_note(&self.path, format!("allowed by its digest; found: {}", names.join(", ")));
+    }
+
+    fn match_clamdb(&mut self, content: &[u8]) -> Vec<Hit> {
+        if self.allowed_at.is_some() || !self.engine.clamdb.is_in_force() {
+            return Vec::new();
+        }
+        let found = self.engine.clamdb.scan(Object { content, outermost: self.depth == 0 });
+        if found.allowed {
+            self.allowed_at = Some(self.depth);
+            self.coverage.add_note(&self.path, "allowed by a ClamAV list: its signatures were not asked");
+        }
+        if found.incomplete {
+            self.limit(Limit::Matches);
+        }
+        found.hits
+    }
+
+    fn ask_clamd(&mut self, content: &[u8]) -> Vec<Hit> {
+        let (Some(findings), Some(ConfiguredClamd { daemon, oversize })) = (self.virus.as_mut(), &self.engine.clamd) else {
+            return Vec::new();
+        };
         if findings.clamd_silence.is_some() {
-            return;
+            return Vec::new();
         }
         match daemon.scan(content) {
             Answer::Clean => {}
-            Answer::Found(signature) => {
-                let hit = Hit { signature, kind: filesafety_model::Kind::Malware };
-                keep(&mut findings.clamd, vec![hit], EngineName::Clamd, &self.path);
-            }
+            Answer::Found(signature) => return vec![Hit { signature, kind: filesafety_model::Kind::Malware }],
             Answer::TooLarge => match oversize {
                 Oversize::Note => self.coverage.add_note(&self.path, "too large for clamd"),
                 Oversize::Unexamined => self.coverage.add_unexamined(Unexamined::new(&self.path, Reason::Limit, "Clamd")),
             },
             Answer::Unavailable(message) => findings.clamd_silence = Some(message),
         }
+        Vec::new()
     }
 
     fn judge_picture(&mut self, content: &[u8]) -> Result<(), Stop> {
@@ -213,7 +237,17 @@ impl Walk<'_, '_> {
                     // Readers of these look beyond the format's own bytes, and so does the search.
                     Format::Pdf => search::embedded(content, self)?,
                     // What follows the end was examined as an object.
-                    Format::Zip | Format::Gzip | Format::Bzip2 | Format::Xz | Format::Zstd | Format::Tar => {}
+                    Format::Zip
+                    | Format::Gzip
+                    | Format::Bzip2
+                    | Format::Xz
+                    | Format::Zstd
+                    | Format::Lzma
+                    | Format::Lzip
+                    | Format::Tar
+                    | Format::Ar
+                    | Format::Cpio
+                    | Format::Rpm => {}
                 }
             }
             FileType::Unsupported(detail) => {

@@ -10,7 +10,7 @@ use crate::unpack::{self, Codec, Ended, Sink, Stop, u32_at, u64_at};
 /// Looks through `content` and opens what it finds.
 pub(crate) fn embedded(content: &[u8], sink: &mut dyn Sink) -> Result<(), Stop> {
     unpack::open_embedded_zip(content, sink)?;
-    for codec in [&Codec::GZIP, &Codec::BZIP2, &Codec::XZ, &Codec::ZSTD] {
+    for codec in [&Codec::GZIP, &Codec::BZIP2, &Codec::XZ, &Codec::ZSTD, &Codec::LZIP] {
         streams(codec, content, sink)?;
     }
     closed(content, sink)

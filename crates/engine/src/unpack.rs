@@ -1,11 +1,15 @@
 //! Opening containers: one module per format, every byte through the budget.
 
+mod ar;
 mod bzip2;
 mod codec;
+mod cpio;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod gzip;
+mod lzma;
 mod pdf;
+mod rpm;
 mod streams;
 mod tar;
 #[cfg(test)]
@@ -21,6 +25,8 @@ use filesafety_model::Reason;
 use crate::filetype::Format;
 
 pub(crate) use bzip2::starts as bzip2_starts;
+pub(crate) use cpio::starts as cpio_starts;
+pub(crate) use lzma::is_alone as lzma_starts;
 pub(crate) use streams::{Codec, Start, walk as walk_streams};
 pub(crate) use tar::starts as tar_starts;
 pub(crate) use zip::open_embedded as open_embedded_zip;
@@ -109,7 +115,12 @@ pub(crate) fn open(format: Format, content: &[u8], name: Option<&str>, sink: &mu
         Format::Bzip2 => streams::open(&Codec::BZIP2, content, name, sink),
         Format::Xz => streams::open(&Codec::XZ, content, name, sink),
         Format::Zstd => streams::open(&Codec::ZSTD, content, name, sink),
+        Format::Lzma => streams::open(&Codec::LZMA, content, name, sink),
+        Format::Lzip => streams::open(&Codec::LZIP, content, name, sink),
         Format::Tar => tar::open(content, sink),
+        Format::Ar => ar::open(content, sink),
+        Format::Cpio => cpio::open(content, sink),
+        Format::Rpm => rpm::open(content, sink),
         Format::Pdf => pdf::open(content, sink),
     }
 }

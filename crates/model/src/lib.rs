@@ -3,6 +3,7 @@
 //! Everything here is pure: no I/O, no clock, no randomness. Time and entropy arrive as arguments.
 
 mod digest;
+mod hindsight;
 mod id;
 mod policy;
 mod report;
@@ -12,6 +13,7 @@ mod time;
 mod verdict;
 
 pub use digest::{DigestError, Sha256};
+pub use hindsight::{Listing, reconsider};
 pub use id::{AccountId, DeliveryId, EventId, IdError, KeyId, ScanId, SecretId};
 pub use policy::{NsfwPolicy, Policy, PolicyError, Unexamined as UnexaminedPolicy};
 pub use report::{

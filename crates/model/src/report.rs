@@ -144,6 +144,9 @@ pub struct Coverage {
     pub unexamined: Vec<Unexamined>,
     /// The first notes.
     pub notes: Vec<Note>,
+    /// The engines that looked at every object they were shown. Known of a judgement, not of a report.
+    #[serde(default)]
+    pub answered: Vec<EngineName>,
 }
 
 impl Coverage {

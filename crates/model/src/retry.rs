@@ -42,6 +42,12 @@ impl RetrySchedule {
         let asked = asked.unwrap_or(Duration::ZERO).min(LONGEST_ASKED);
         Some(now.plus(wait.max(asked)))
     }
+
+    /// No attempt is planned further ahead than this, whatever the receiver asks.
+    pub fn longest_wait(&self) -> Duration {
+        let longest = self.waits.iter().max().copied().unwrap_or_default();
+        longest.mul_f64(1.0 + JITTER).max(LONGEST_ASKED)
+    }
 }
 
 impl Default for RetrySchedule {
@@ -103,6 +109,28 @@ mod tests {
         assert_eq!(wait_after(1, 0.5, Some(1)), Some(10));
         assert_eq!(wait_after(1, 0.5, Some(86_400)), Some(900));
         assert_eq!(wait_after(4, 0.5, Some(30)), None);
+    }
+
+    #[test]
+    fn no_wait_is_longer_than_the_longest() {
+        assert_eq!(RetrySchedule::default().longest_wait(), Duration::from_secs(900));
+        let long: RetrySchedule = "1s,10h".parse().unwrap();
+        assert_eq!(long.longest_wait(), Duration::from_secs(39_600));
+        let start = Timestamp::from_millis(0);
+        assert_eq!(long.next_attempt_at(start, 2, 1.0, None), Some(start.plus(long.longest_wait())));
+        assert_eq!(long.next_attempt_at(start, 1, 1.0, Some(Duration::MAX)), Some(start.plus(Duration::from_secs(900))));
+    }
+
+    #[test]
+    fn clocks_that_were_set_neither_stop_retries_nor_hurry_them() {
+        let schedule = RetrySchedule::default();
+        let hour = Duration::from_secs(3600);
+        let now: Timestamp = "2026-09-21T12:00:00Z".parse().unwrap();
+        for set in [now.plus(hour), now.minus(hour), Timestamp::from_millis(0), Timestamp::from_millis(i64::MAX)] {
+            // The wait counts from the clock as it is when the attempt ends, so that no past can make it zero.
+            let next = schedule.next_attempt_at(set, 1, 0.0, Some(Duration::ZERO)).unwrap();
+            assert!(next.since(set) == Duration::from_secs(9) || set == Timestamp::from_millis(i64::MAX));
+        }
     }
 
     #[test]

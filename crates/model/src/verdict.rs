@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Coverage, Detection, EngineName, EngineOutcome, Kind, NsfwPolicy, PictureFault, PictureOutcome, Pictures, Policy, Reason, Report,
-    ScanTypes, Scores, Unexamined, UnexaminedPolicy, View,
+    Coverage, Detection, EngineName, EngineOutcome, EngineReport, Kind, NsfwPolicy, PictureFault, PictureOutcome, Pictures, Policy, Reason,
+    Report, ScanTypes, Scores, Unexamined, UnexaminedPolicy, View,
 };
 
 /// The answer to "may I keep this file?".
@@ -158,7 +158,7 @@ pub struct NsfwFinding {
 }
 
 impl NsfwFinding {
-    fn is_finding(&self) -> bool {
+    pub(crate) fn is_finding(&self) -> bool {
         !self.categories.is_empty()
     }
 }
@@ -225,9 +225,17 @@ pub fn decide(policy: &Policy, ask: &Ask, report: &Report) -> Judgement {
         verdict,
         virus: judged_virus.then(|| virus_finding(detections, unexamined)),
         nsfw,
-        coverage: report.coverage.clone(),
+        coverage: Coverage { answered: answered(report), ..report.coverage.clone() },
         failure: silent.map(|silence| Failure { code: FailureCode::EngineUnavailable, message: silence.message }),
     }
+}
+
+fn answered(report: &Report) -> Vec<EngineName> {
+    let has_answered = |engine: &EngineReport| match &engine.outcome {
+        EngineOutcome::Examined => true,
+        EngineOutcome::Unavailable { .. } => false,
+    };
+    report.engines.iter().filter(|engine| has_answered(engine)).map(|engine| engine.engine).collect()
 }
 
 /// A required engine that gave no answer.

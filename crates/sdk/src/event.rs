@@ -2,7 +2,10 @@
 //!
 //! Fields that a later version adds are passed over; an event that this version does not know is [`Event::Unknown`].
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeOwned, Error as _},
+};
 use serde_json::value::RawValue;
 
 /// A fact announced.
@@ -11,6 +14,8 @@ use serde_json::value::RawValue;
 pub enum Event {
     /// A scan finished.
     ScanComplete(Box<ScanComplete>),
+    /// Newer data turned the verdict of a finished scan.
+    ScanVerdictUpdated(Box<ScanVerdictUpdated>),
     /// Someone tries out whether webhooks arrive.
     WebhookTest(WebhookTest),
     /// An event of a later version: acknowledge it and do nothing.
@@ -25,10 +30,10 @@ pub enum Event {
 #[error("the body is no event: {0}")]
 pub struct EventError(#[from] serde_json::Error);
 
-/// The body of `scan.complete`.
+/// The body of `scan.complete`, and most of that of `scan.verdict_updated`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ScanComplete {
-    /// [`ScanComplete::NAME`]
+    /// [`ScanComplete::NAME`]; inside a [`ScanVerdictUpdated`] the name of that one.
     pub event: String,
     /// `scn_` and a ULID.
     pub scan_id: String,
@@ -52,6 +57,16 @@ pub struct ScanComplete {
     pub failure: Option<Failure>,
 }
 
+/// The body of `scan.verdict_updated`: that of `scan.complete` as it is now, and the verdict it replaces.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ScanVerdictUpdated {
+    /// What holds now; its `event` is [`ScanVerdictUpdated::NAME`], its `sequence` 2 or more.
+    #[serde(flatten)]
+    pub scan: ScanComplete,
+    /// What the event before said.
+    pub previous_verdict: Verdict,
+}
+
 /// The body of `webhook.test`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WebhookTest {
@@ -64,7 +79,7 @@ pub struct WebhookTest {
 }
 
 /// What to make of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Nothing was found, and everything was seen that the policy wants seen.
@@ -188,6 +203,7 @@ impl Event {
         let Name { event } = serde_json::from_slice(body)?;
         Ok(match event.as_str() {
             ScanComplete::NAME => Self::ScanComplete(Box::new(serde_json::from_slice(body)?)),
+            ScanVerdictUpdated::NAME => Self::ScanVerdictUpdated(Box::new(serde_json::from_slice(body)?)),
             WebhookTest::NAME => Self::WebhookTest(serde_json::from_slice(body)?),
             _ => Self::Unknown { event },
         })
@@ -197,6 +213,25 @@ impl Event {
 impl ScanComplete {
     /// The event's name.
     pub const NAME: &'static str = "scan.complete";
+}
+
+impl ScanVerdictUpdated {
+    /// The event's name.
+    pub const NAME: &'static str = "scan.verdict_updated";
+}
+
+impl<'de> Deserialize<'de> for ScanVerdictUpdated {
+    /// Reads the text twice: a derived `flatten` takes it apart first, and raw metadata does not survive that.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        struct Previous {
+            previous_verdict: Verdict,
+        }
+        let text = Box::<RawValue>::deserialize(deserializer)?;
+        let Previous { previous_verdict } = serde_json::from_str(text.get()).map_err(D::Error::custom)?;
+        let scan = serde_json::from_str(text.get()).map_err(D::Error::custom)?;
+        Ok(Self { scan, previous_verdict })
+    }
 }
 
 impl WebhookTest {
@@ -251,8 +286,20 @@ mod tests {
         let added = INFECTED.replace("\"sequence\":1", "\"colour\":\"red\"").replace("\"clean\":false", "\"clean\":false,\"depth\":[1]");
         let Event::ScanComplete(scan) = Event::parse(added.as_bytes()).unwrap() else { panic!("another event") };
         assert_eq!((scan.sequence, scan.verdict), (1, Verdict::Infected));
-        let unknown = Event::parse(br#"{"event":"scan.verdict_updated","sequence":2}"#).unwrap();
-        assert_eq!(unknown, Event::Unknown { event: "scan.verdict_updated".into() });
+        let unknown = Event::parse(br#"{"event":"scan.archived","sequence":2}"#).unwrap();
+        assert_eq!(unknown, Event::Unknown { event: "scan.archived".into() });
+    }
+
+    #[test]
+    fn an_update_says_what_it_replaces() {
+        let complete = INFECTED.replace("scan.complete", ScanVerdictUpdated::NAME).replace("\"sequence\":1", "\"sequence\":2");
+        assert!(Event::parse(complete.as_bytes()).is_err(), "without previous_verdict");
+        let body = complete.replace("\"failure\":null}", "\"failure\":null,\"previous_verdict\":\"clean\"}");
+        assert!(Event::parse(body.replace("\"clean\"}", "\"fine\"}").as_bytes()).is_err());
+        let Event::ScanVerdictUpdated(update) = Event::parse(body.as_bytes()).unwrap() else { panic!("another event") };
+        assert_eq!((update.scan.verdict, update.previous_verdict), (Verdict::Infected, Verdict::Clean));
+        assert_eq!((update.scan.event.as_str(), update.scan.sequence), (ScanVerdictUpdated::NAME, 2));
+        assert_eq!(serde_json::to_string(&update).unwrap(), body);
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! What an application uses to talk to [FileSafety](https://github.com/filesafety/filesafety), the self-hosted file scanning service.
 //!
 //! - [`SigningSecret`], [`sign`](sign::sign) and [`verify`](sign::verify): webhook signatures after Standard Webhooks.
-//! - [`Event`]: what a webhook's body says.
+//! - [`Event`]: what a webhook's body says. [`Scan`]: what the service's answers say.
+//! - `Client` (feature `client`): submits files and asks for their verdicts.
+//! - `receiver` (feature `receiver`): receives webhooks, checked, durable, each handled once.
 //!
 //! ```
 //! use filesafety::{Event, SigningSecret, sign};
@@ -20,8 +22,16 @@
 //! ```
 #![warn(missing_docs)]
 
+#[cfg(feature = "client")]
+pub mod client;
 pub mod event;
+#[cfg(feature = "receiver")]
+pub mod receiver;
+pub mod scan;
 pub mod sign;
 
+#[cfg(feature = "client")]
+pub use client::{Client, ClientError, FileSource};
 pub use event::Event;
+pub use scan::Scan;
 pub use sign::SigningSecret;

@@ -1,6 +1,11 @@
-//! Signatures of webhooks after [Standard Webhooks](https://www.standardwebhooks.com), symmetric scheme `v1`.
+//! Signatures of webhooks after [Standard Webhooks](https://www.standardwebhooks.com): the symmetric scheme `v1`, and with the feature
+//! `ed25519` the asymmetric `v1a`.
 //!
-//! The signature is the base64 of an HMAC-SHA256 over `id.timestamp.body`. It covers the raw bytes of the body, so verify before parsing.
+//! A signature of `v1` is the base64 of an HMAC-SHA256 over `id.timestamp.body`, one of `v1a` that of an Ed25519 signature over the same.
+//! Both cover the raw bytes of the body, so verify before parsing.
+
+#[cfg(feature = "ed25519")]
+mod asymmetric;
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -8,6 +13,9 @@ use data_encoding::{BASE64, BASE64_NOPAD};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
+
+#[cfg(feature = "ed25519")]
+pub use asymmetric::{KeyError, PublicKey, SecretKey, Signer, SignerError, Verifier, sign_with, verify_with};
 
 /// The header that holds the event's id: the same for every attempt to deliver it.
 pub const ID_HEADER: &str = "webhook-id";
@@ -81,8 +89,8 @@ pub enum VerifyError {
         /// How far it might be.
         tolerance: Duration,
     },
-    /// No signature of the scheme `v1` is there.
-    #[error("webhook-signature holds no signature of the form v1,<base64>")]
+    /// No signature is there of a scheme that the secrets or keys are for.
+    #[error("webhook-signature holds no signature of the scheme at hand: v1,<base64> by a secret, v1a,<base64> by a key pair")]
     NoSignature,
     /// There are signatures, and none was made with these secrets over these bytes.
     #[error("no signature matches: another secret, or the body was changed")]
@@ -119,6 +127,10 @@ impl SigningSecret {
         format!("{SECRET_PREFIX}{}", BASE64.encode(&self.0))
     }
 
+    fn signature(&self, id: &str, timestamp: &str, body: &[u8]) -> String {
+        format!("{SCHEME},{}", BASE64.encode(&self.mac(id, timestamp, body)))
+    }
+
     fn mac(&self, id: &str, timestamp: &str, body: &[u8]) -> [u8; 32] {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
         for part in [id.as_bytes(), b".", timestamp.as_bytes(), b".", body] {
@@ -132,8 +144,7 @@ impl SigningSecret {
 /// `id` and `timestamp_secs` go into the two other headers as they are.
 pub fn sign(secrets: &[SigningSecret], id: &str, timestamp_secs: i64, body: &[u8]) -> String {
     let timestamp = timestamp_secs.to_string();
-    let signatures = secrets.iter().map(|secret| format!("{SCHEME},{}", BASE64.encode(&secret.mac(id, &timestamp, body))));
-    signatures.collect::<Vec<_>>().join(" ")
+    secrets.iter().map(|secret| secret.signature(id, &timestamp, body)).collect::<Vec<_>>().join(" ")
 }
 
 /// Proves that the webhook was signed with one of `secrets` over exactly these bytes, at most `tolerance` from `now_secs`
@@ -145,24 +156,57 @@ pub fn verify(
     now_secs: i64,
     tolerance: Duration,
 ) -> Result<(), VerifyError> {
-    let present = |value: Option<_>, name| value.filter(|text: &&str| !text.is_empty()).ok_or(VerifyError::MissingHeader(name));
-    let id = present(headers.id, ID_HEADER)?;
-    let timestamp = present(headers.timestamp, TIMESTAMP_HEADER)?;
-    let signature = present(headers.signature, SIGNATURE_HEADER)?;
-    check_time(timestamp, now_secs, tolerance)?;
-
-    let claimed: Vec<[u8; 32]> = signature.split(' ').filter_map(parse_signature).take(MAX_SIGNATURES).collect();
-    if claimed.is_empty() {
+    let claims = Claims::read(headers, now_secs, tolerance)?;
+    let signatures = claims.symmetric();
+    if signatures.is_empty() {
         return Err(VerifyError::NoSignature);
     }
-    let mut matches = subtle::Choice::from(0);
-    for secret in secrets {
-        let expected = secret.mac(id, timestamp, body);
-        for signature in &claimed {
-            matches |= expected.ct_eq(signature);
-        }
+    if claims.match_secrets(secrets, &signatures, body) { Ok(()) } else { Err(VerifyError::Mismatch) }
+}
+
+/// What the headers claim, at a time that can be believed.
+struct Claims<'a> {
+    id: &'a str,
+    timestamp: &'a str,
+    signature: &'a str,
+}
+
+impl<'a> Claims<'a> {
+    fn read(headers: &Headers<'a>, now_secs: i64, tolerance: Duration) -> Result<Self, VerifyError> {
+        let present = |value: Option<_>, name| value.filter(|text: &&str| !text.is_empty()).ok_or(VerifyError::MissingHeader(name));
+        let claims = Self {
+            id: present(headers.id, ID_HEADER)?,
+            timestamp: present(headers.timestamp, TIMESTAMP_HEADER)?,
+            signature: present(headers.signature, SIGNATURE_HEADER)?,
+        };
+        check_time(claims.timestamp, now_secs, tolerance)?;
+        Ok(claims)
     }
-    if bool::from(matches) { Ok(()) } else { Err(VerifyError::Mismatch) }
+
+    fn symmetric(&self) -> Vec<[u8; 32]> {
+        self.signatures(SCHEME)
+    }
+
+    /// The signatures of a scheme and its length; what is none is passed over.
+    fn signatures<const N: usize>(&self, scheme: &str) -> Vec<[u8; N]> {
+        let parse = |text: &str| {
+            let (found, encoded) = text.split_once(',')?;
+            if found == scheme { decode_base64(encoded)?.try_into().ok() } else { None }
+        };
+        self.signature.split(' ').filter_map(parse).take(MAX_SIGNATURES).collect()
+    }
+
+    /// Whether one of the secrets made one of the signatures.
+    fn match_secrets<'s>(&self, secrets: impl IntoIterator<Item = &'s SigningSecret>, signatures: &[[u8; 32]], body: &[u8]) -> bool {
+        let mut matches = subtle::Choice::from(0);
+        for secret in secrets {
+            let expected = secret.mac(self.id, self.timestamp, body);
+            for signature in signatures {
+                matches |= expected.ct_eq(signature);
+            }
+        }
+        matches.into()
+    }
 }
 
 fn check_time(timestamp: &str, now_secs: i64, tolerance: Duration) -> Result<(), VerifyError> {
@@ -177,15 +221,6 @@ fn check_time(timestamp: &str, now_secs: i64, tolerance: Duration) -> Result<(),
         (true, true) => Err(VerifyError::TooOld { by, tolerance }),
         (true, false) => Err(VerifyError::TooNew { by, tolerance }),
     }
-}
-
-/// Of other schemes (`v1a`) and of what is no signature: `None`.
-fn parse_signature(text: &str) -> Option<[u8; 32]> {
-    let (scheme, encoded) = text.split_once(',')?;
-    if scheme != SCHEME {
-        return None;
-    }
-    decode_base64(encoded)?.try_into().ok()
 }
 
 /// With or without padding.

@@ -1,6 +1,6 @@
 //! The facts that are announced: the frozen body of each event.
 
-use filesafety_model::{AccountId, EventId, Judgement, ScanId, Sha256, Timestamp};
+use filesafety_model::{AccountId, EventId, Judgement, ScanId, Sha256, Timestamp, Verdict};
 use filesafety_store::Announcement;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -18,11 +18,22 @@ pub(crate) struct Finished<'a> {
     pub(crate) digest: Option<&'a Sha256>,
     /// JSON object text, as it came in.
     pub(crate) metadata: Option<&'a str>,
+    /// When it finished.
     pub(crate) at: Timestamp,
 }
 
+/// What newer data made of a finished scan.
+pub(crate) struct Turned<'a> {
+    /// As it is judged now.
+    pub(crate) finished: Finished<'a>,
+    /// 2, 3, …
+    pub(crate) sequence: u32,
+    pub(crate) previous: Verdict,
+    pub(crate) turned_at: Timestamp,
+}
+
 #[derive(Serialize)]
-struct ScanComplete<'a> {
+struct ScanBody<'a> {
     event: &'static str,
     scan_id: String,
     verdict: &'static str,
@@ -33,13 +44,27 @@ struct ScanComplete<'a> {
     completed_at: String,
     sequence: u32,
     failure: Option<FailureView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    previous_verdict: Option<&'static str>,
 }
 
 /// `scan.complete`, sequence 1.
 pub(crate) fn scan_complete(event: EventId, finished: &Finished<'_>) -> Announcement {
+    let body = scan_body(SCAN_COMPLETE, 1, finished, None);
+    Announcement { event, name: SCAN_COMPLETE.to_owned(), sequence: 1, body: to_json(&body), created_at: finished.at }
+}
+
+/// `scan.verdict_updated`: as `scan.complete`, with the verdict before.
+pub(crate) fn scan_verdict_updated(event: EventId, turned: &Turned<'_>) -> Announcement {
+    let Turned { finished, sequence, previous, turned_at } = turned;
+    let body = scan_body(SCAN_VERDICT_UPDATED, *sequence, finished, Some(*previous));
+    Announcement { event, name: SCAN_VERDICT_UPDATED.to_owned(), sequence: *sequence, body: to_json(&body), created_at: *turned_at }
+}
+
+fn scan_body<'a>(event: &'static str, sequence: u32, finished: &Finished<'a>, previous: Option<Verdict>) -> ScanBody<'a> {
     let judgement = finished.judgement;
-    let body = ScanComplete {
-        event: SCAN_COMPLETE,
+    ScanBody {
+        event,
         scan_id: finished.scan.to_string(),
         verdict: judgement.verdict.as_str(),
         virus: judgement.virus.as_ref().map(VirusView::of),
@@ -47,10 +72,10 @@ pub(crate) fn scan_complete(event: EventId, finished: &Finished<'_>) -> Announce
         file_hash: finished.digest.map(Sha256::to_string),
         metadata: finished.metadata.or(Some("{}")).and_then(|text| serde_json::from_str(text).ok()),
         completed_at: finished.at.to_string(),
-        sequence: 1,
+        sequence,
         failure: judgement.failure.as_ref().map(FailureView::of),
-    };
-    Announcement { event, name: SCAN_COMPLETE.to_owned(), sequence: 1, body: to_json(&body), created_at: finished.at }
+        previous_verdict: previous.map(Verdict::as_str),
+    }
 }
 
 #[derive(Serialize)]
@@ -72,7 +97,7 @@ fn to_json(body: &impl Serialize) -> String {
 #[cfg(test)]
 mod tests {
     use filesafety::Event;
-    use filesafety_model::{Coverage, Detection, EngineName, FailureCode, Kind, Primary, Reason, Verdict, VirusFinding};
+    use filesafety_model::{Coverage, Detection, EngineName, FailureCode, Kind, Primary, Reason, VirusFinding};
 
     use super::*;
 
@@ -119,6 +144,26 @@ mod tests {
             let sent: serde_json::Value = serde_json::from_str(&body).unwrap();
             assert_eq!(again, sent);
         }
+    }
+
+    #[test]
+    fn an_update_is_what_the_sdk_reads() {
+        let at = Timestamp::from_millis(1_790_000_000_000);
+        let (judgement, digest) = (infected(1, "Trojan.Later"), Sha256::new([7; 32]));
+        let metadata = Some(r#"{"z":18446744073709551615,"a":1.10}"#);
+        let finished = Finished { scan: ScanId::new(at, [0; 10]), judgement: &judgement, digest: Some(&digest), metadata, at };
+        let turned = Turned { finished, sequence: 2, previous: Verdict::Clean, turned_at: at.plus(std::time::Duration::from_secs(60)) };
+        let announcement = scan_verdict_updated(EventId::new(at, [0; 10]), &turned);
+        assert_eq!((announcement.sequence, announcement.name.as_str()), (2, "scan.verdict_updated"));
+        let event = Event::parse(announcement.body.as_bytes()).unwrap();
+        let Event::ScanVerdictUpdated(read) = event else { panic!("{}", announcement.body) };
+        assert_eq!((read.scan.verdict, read.previous_verdict), (filesafety::event::Verdict::Infected, filesafety::event::Verdict::Clean));
+        let again: serde_json::Value = serde_json::to_value(&read).unwrap();
+        let sent: serde_json::Value = serde_json::from_str(&announcement.body).unwrap();
+        assert_eq!(again, sent);
+        assert!(announcement.body.contains("1.10}"), "metadata comes back value for value");
+        let first = scan_complete(EventId::new(at, [0; 10]), &turned.finished).body;
+        assert!(!first.contains("previous_verdict"));
     }
 
     #[test]

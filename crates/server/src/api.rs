@@ -2,9 +2,10 @@
 
 pub(crate) mod auth;
 mod deliveries;
+mod delivery_list;
 mod docs;
 pub(crate) mod error;
-mod events;
+pub(crate) mod events;
 mod health;
 pub(crate) mod openapi;
 pub(crate) mod rate;
@@ -36,6 +37,7 @@ pub(crate) fn router(state: Shared) -> Router {
         ("/v1/scan/{id}/deliveries", "GET, HEAD", get(deliveries::list)),
         ("/v1/scan/{id}/redeliver", "POST", post(deliveries::redeliver)),
         ("/v1/scans", "GET, HEAD", get(scans::list)),
+        ("/v1/deliveries", "GET, HEAD", get(delivery_list::list)),
         ("/v1/uploads/{id}/{token}", "PUT, OPTIONS", put(upload::put).options(upload::preflight)),
         ("/v1/webhooks/test", "POST", post(deliveries::test)),
         ("/v1/usage", "GET, HEAD", get(usage::show)),

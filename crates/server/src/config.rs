@@ -71,6 +71,8 @@ pub struct TlsFiles {
     pub key: PathBuf,
     /// Whether TLS 1.2 is spoken as well as 1.3.
     pub allow_1_2: bool,
+    /// What the two settings are called, for messages.
+    pub names: [&'static str; 2],
 }
 
 #[derive(Clone, Debug)]
@@ -217,7 +219,10 @@ fn tls_files(read: &Reader<'_>) -> Result<Option<TlsFiles>, ConfigError> {
         _ => Err("give 1.2 or 1.3".to_owned()),
     })?;
     match (read.optional_path("tls_cert"), read.optional_path("tls_key")) {
-        (Some(certificate), Some(key)) => Ok(Some(TlsFiles { certificate, key, allow_1_2 })),
+        (Some(certificate), Some(key)) => {
+            let names = ["FILESAFETY_TLS_CERT", "FILESAFETY_TLS_KEY"];
+            Ok(Some(TlsFiles { certificate, key, allow_1_2, names }))
+        }
         (None, None) => Ok(None),
         (Some(_), None) => {
             Err(ConfigError::Conflict("FILESAFETY_TLS_CERT is set without FILESAFETY_TLS_KEY; set both or neither.".to_owned()))

@@ -6,6 +6,7 @@
 
 mod address;
 mod connect;
+mod custom_header;
 mod fetch;
 mod retry_after;
 mod send;
@@ -19,6 +20,7 @@ mod webhook_url;
 use std::{path::PathBuf, time::Duration};
 
 pub use address::{AddressPolicy, AddressRefused, IpNet, IpNetError, is_public};
+pub use custom_header::{CustomHeaderError, custom_header};
 pub(crate) use fetch::check_fetch_url;
 pub use fetch::{FetchError, FetchUrlError, Fetched};
 pub use send::{Outcome, SendError, SendErrorKind, WebhookRequest};
@@ -27,6 +29,7 @@ pub(crate) use webhook_url::without_query;
 pub use webhook_url::{WebhookUrl, WebhookUrlError, WebhookUrlPolicy};
 
 use crate::config::Config;
+use connect::Names;
 use fetch::Fetcher;
 use send::WebhookSender;
 
@@ -57,7 +60,7 @@ impl Egress {
     }
 
     pub(crate) fn with(webhooks: WebhookUrlPolicy, fetches: AddressPolicy, roots: rustls::RootCertStore) -> Self {
-        Self { webhooks: WebhookSender::new(webhooks, roots.clone()), fetcher: Fetcher::new(fetches, roots) }
+        Self { webhooks: WebhookSender::new(webhooks, roots.clone(), Names::System), fetcher: Fetcher::new(fetches, roots) }
     }
 
     /// Makes one attempt to deliver a webhook. Redirects are answers like others.

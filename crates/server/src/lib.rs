@@ -5,9 +5,12 @@ mod api;
 mod clock;
 pub mod config;
 pub mod egress;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod intake;
-mod listen;
+pub mod listen;
 mod metrics;
+pub mod rescan;
 mod startup;
 mod state;
 pub mod views;
@@ -44,6 +47,8 @@ pub async fn serve(config: Config, stop: watch::Receiver<bool>, started: impl Fn
     chores.spawn(state.desk.clone().serve_queue(state.config.scan_threads.get()));
     chores.spawn(state.deliverer.clone().run());
     chores.spawn(worker::retention::run(state.clone()));
+    chores.spawn(worker::lookback::run(state.clone()));
+    chores.spawn(worker::beside::run(state.clone()));
     if let Some(folder) = state.config.rules_dir.clone() {
         chores.spawn(startup::watch_rules(state.clone(), folder));
     }

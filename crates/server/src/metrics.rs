@@ -27,6 +27,7 @@ pub(crate) struct Gauges {
     pub(crate) engine: Summary,
     pub(crate) uptime_seconds: u64,
     pub(crate) deliveries: crate::worker::delivery::DeliveryCounts,
+    pub(crate) open_circuits: usize,
 }
 
 impl Metrics {
@@ -85,6 +86,12 @@ impl Metrics {
         {
             page.sample("filesafety_webhook_attempts_total", &format!("outcome=\"{outcome}\""), count);
         }
+        page.single(
+            "filesafety_webhook_circuits_open",
+            "gauge",
+            "Hosts whose webhooks keep failing, so that most are postponed",
+            gauges.open_circuits as u64,
+        );
         page.single("filesafety_rules", "gauge", "YARA rules loaded", gauges.engine.rules as u64);
         page.single("filesafety_hashes", "gauge", "Hashes loaded", gauges.engine.hashes as u64);
         page.single("filesafety_uptime_seconds", "gauge", "Time since the start", gauges.uptime_seconds);

@@ -125,6 +125,7 @@ pub(crate) async fn prepare(config: Config, listener: &Listener) -> Result<(Arc<
         webhook_urls,
         metrics,
         idempotency: Default::default(),
+        streams: Default::default(),
         started: std::time::Instant::now(),
         config,
     };
@@ -239,8 +240,13 @@ async fn ensure_webhook_secret(store: &Store, account: &Account, config: &Config
         None if known.is_empty() => (SigningSecret::generate(clock::entropy()), true),
         None => return Ok(None),
     };
-    if known.iter().any(|known| known.expose() == secret.expose_bytes()) {
-        return Ok(None);
+    match known.iter().find(|known| known.expose() == secret.expose_bytes()) {
+        Some(known) if known.record.revoked_at.is_some() => {
+            let message = "names a secret that was revoked, and a revoked secret never comes back; choose another".to_owned();
+            return Err(ServeError::WebhookSecret(message));
+        }
+        Some(_) => return Ok(None),
+        None => {}
     }
     store.add_signing_secret(account.id, SecretId::new(now, clock::entropy()), secret.expose_bytes(), now).await?;
     Ok(fresh.then(|| secret.expose_text()))

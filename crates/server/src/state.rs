@@ -10,7 +10,7 @@ use filesafety_model::AccountId;
 use filesafety_store::Store;
 
 use crate::{
-    api::{auth::Keys, rate::RateLimiter},
+    api::{auth::Keys, events::OpenStreams, rate::RateLimiter},
     config::Config,
     egress::WebhookUrlPolicy,
     metrics::Metrics,
@@ -34,6 +34,7 @@ pub(crate) struct AppState {
     pub(crate) webhook_urls: WebhookUrlPolicy,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) idempotency: InFlightKeys,
+    pub(crate) streams: OpenStreams,
     pub(crate) started: Instant,
 }
 

@@ -159,7 +159,7 @@ impl ScoresView {
 
 impl CoverageView {
     pub fn of(judgement: &Judgement) -> Self {
-        let Coverage { objects, bytes, unexamined, notes } = &judgement.coverage;
+        let Coverage { objects, bytes, unexamined, notes, answered: _ } = &judgement.coverage;
         Self {
             complete: judgement.is_complete(),
             objects: *objects,

@@ -1,10 +1,11 @@
-//! Accounts, their keys, signing secrets and quotas.
+//! Accounts, their keys and quotas.
 
 use std::fmt;
 
-use filesafety_model::{AccountId, KeyId, SecretId, Timestamp};
+use filesafety_model::{AccountId, KeyId, Timestamp};
 
 use rusqlite::Connection;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     Result, Store, StoreError, WebhookTarget,
@@ -28,6 +29,15 @@ pub struct Account {
     pub events: Vec<String>,
     /// Where webhooks go when a scan names no other place.
     pub webhook: Option<WebhookTarget>,
+    /// What goes with each of them, besides the headers of the service.
+    pub headers: Vec<CustomHeader>,
+}
+
+/// A header of an account's own. Its value may be a token: it is stored encrypted, and `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CustomHeader {
+    pub name: String,
+    pub value: String,
 }
 
 impl Account {
@@ -45,8 +55,12 @@ impl Account {
             rate: None,
             events: vec!["scan.complete".to_owned()],
             webhook: None,
+            headers: Vec::new(),
         }
     }
+
+    /// As many headers of its own an account may have.
+    pub const MAX_HEADERS: usize = 16;
 }
 
 /// What happens past the quota.
@@ -72,6 +86,10 @@ pub struct AccountChange {
     pub rate: Option<Option<Rate>>,
     pub events: Option<Vec<String>>,
     pub webhook: Option<Option<WebhookTarget>>,
+    /// Names of headers to take away, in any case; before others are set.
+    pub remove_headers: Vec<String>,
+    /// Each replaces the one of its name.
+    pub set_headers: Vec<CustomHeader>,
 }
 
 /// An API key, without the key.
@@ -93,14 +111,6 @@ pub struct Principal {
     pub account: Account,
     pub key: KeyId,
     pub revoked: bool,
-}
-
-/// A key that signs webhooks. `Debug` does not show it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct SigningSecret {
-    pub id: SecretId,
-    pub created_at: Timestamp,
-    secret: Vec<u8>,
 }
 
 /// The account's calendar month, in UTC.
@@ -130,7 +140,7 @@ pub struct NewKey {
 impl Store {
     /// The account `default`, made with `id` if it is not there.
     pub async fn ensure_default_account(&self, id: AccountId, now: Timestamp) -> Result<Account> {
-        let fresh = sql::AccountRow { account: Account::fresh(id, Account::DEFAULT, now), webhook: None };
+        let fresh = sql::AccountRow { account: Account::fresh(id, Account::DEFAULT, now), webhook: None, headers: None };
         let job = move |conn: &Connection| match sql::by_name(conn, Account::DEFAULT)? {
             Some(row) => Ok(row),
             None => sql::insert(conn, &fresh).map(|()| fresh),
@@ -140,7 +150,7 @@ impl Store {
 
     /// `Conflict::AccountExists` when the name is taken.
     pub async fn create_account(&self, id: AccountId, name: &str, change: AccountChange, now: Timestamp) -> Result<Account> {
-        let mut row = sql::AccountRow { account: Account::fresh(id, name, now), webhook: None };
+        let mut row = sql::AccountRow { account: Account::fresh(id, name, now), webhook: None, headers: None };
         apply(self.sealer(), &mut row, change)?;
         let row = self.write(move |conn| sql::insert(conn, &row).map(|()| row)).await?;
         self.unseal_account(row)
@@ -201,22 +211,6 @@ impl Store {
         self.write(move |conn| uses.into_iter().try_for_each(|(key, at)| sql::touch_key(conn, key, at))).await
     }
 
-    /// The account's signing secrets, newest first.
-    pub async fn signing_secrets(&self, account: AccountId) -> Result<Vec<SigningSecret>> {
-        let rows = self.read(move |conn| sql::secrets(conn, account)).await?;
-        let unseal = |row: sql::SecretRow| {
-            let secret = self.sealer().open(Purpose::SigningSecret, &row.id.to_string(), &row.sealed)?;
-            Ok(SigningSecret { id: row.id, created_at: row.created_at, secret })
-        };
-        rows.into_iter().map(unseal).collect()
-    }
-
-    /// Adds a signing secret, stored encrypted.
-    pub async fn add_signing_secret(&self, account: AccountId, id: SecretId, secret: &[u8], now: Timestamp) -> Result<()> {
-        let sealed = self.sealer().seal(Purpose::SigningSecret, &id.to_string(), secret)?;
-        self.write(move |conn| sql::insert_secret(conn, account, id, &sealed, now)).await
-    }
-
     /// The account's use of this calendar month.
     pub async fn usage(&self, account: AccountId, now: Timestamp) -> Result<Usage> {
         self.read(move |conn| sql::usage(conn, account, now)).await
@@ -234,7 +228,8 @@ impl Store {
             Ok::<_, StoreError>(WebhookTarget { url, url_host })
         };
         let webhook = row.webhook.map(unseal).transpose()?;
-        Ok(Account { webhook, ..row.account })
+        let headers = row.headers.map_or_else(|| Ok(Vec::new()), |sealed| open_headers(self.sealer(), &id, &sealed))?;
+        Ok(Account { webhook, headers, ..row.account })
     }
 }
 
@@ -253,17 +248,40 @@ fn apply(sealer: &Sealer, row: &mut sql::AccountRow, change: AccountChange) -> R
             row.webhook = Some((url, target.url_host));
         }
     }
+    if change.set_headers.is_empty() && change.remove_headers.is_empty() {
+        return Ok(());
+    }
+    row.headers = change_headers(sealer, row, change.remove_headers, change.set_headers)?;
     Ok(())
 }
 
-impl SigningSecret {
-    pub fn expose(&self) -> &[u8] {
-        &self.secret
+/// The headers, sealed, after a change; `None` where none is left.
+fn change_headers(sealer: &Sealer, row: &sql::AccountRow, remove: Vec<String>, set: Vec<CustomHeader>) -> Result<Option<Vec<u8>>> {
+    let id = row.account.id.to_string();
+    let mut headers = row.headers.as_ref().map_or_else(|| Ok(Vec::new()), |sealed| open_headers(sealer, &id, sealed))?;
+    let gone = |header: &CustomHeader, name: &str| header.name.eq_ignore_ascii_case(name);
+    headers.retain(|header| !remove.iter().any(|name| gone(header, name)));
+    for header in set {
+        headers.retain(|known| !gone(known, &header.name));
+        headers.push(header);
     }
+    if headers.len() > Account::MAX_HEADERS {
+        return Err(crate::Conflict::TooManyHeaders.into());
+    }
+    if headers.is_empty() {
+        return Ok(None);
+    }
+    let text = serde_json::to_vec(&headers).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    sealer.seal(Purpose::AccountHeaders, &id, &text).map(Some)
 }
 
-impl fmt::Debug for SigningSecret {
+fn open_headers(sealer: &Sealer, account: &str, sealed: &[u8]) -> Result<Vec<CustomHeader>> {
+    let text = sealer.open(Purpose::AccountHeaders, account, sealed)?;
+    serde_json::from_slice(&text).map_err(|error| StoreError::Corrupt(format!("the headers of {account}: {error}")))
+}
+
+impl fmt::Debug for CustomHeader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SigningSecret").field("id", &self.id).field("secret", &"[redacted]").finish_non_exhaustive()
+        f.debug_struct("CustomHeader").field("name", &self.name).field("value", &"[redacted]").finish()
     }
 }

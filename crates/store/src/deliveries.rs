@@ -1,8 +1,8 @@
 //! Deliveries: one event to one URL, every attempt written down.
 
-use filesafety_model::{AccountId, DeliveryId, EventId, ScanId, Timestamp};
+use filesafety_model::{AccountId, DeliveryId, ScanId, Timestamp};
 
-use crate::{Result, Store, WebhookTarget, secrets::Purpose, sqlite::deliveries as sql};
+use crate::{DeliveryClaim, Result, Store, StoreError, sqlite::deliveries as sql};
 
 /// Where a delivery stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -16,23 +16,6 @@ pub enum DeliveryStatus {
     Abandoned,
 }
 
-/// A delivery whose attempt is to be made now. The attempt is written down already: a crash mid-request uses up a try.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeliveryClaim {
-    pub id: DeliveryId,
-    /// Its number in the log, from 1; fences.
-    pub attempt: u32,
-    /// Its number in the present schedule, from 1.
-    pub try_number: u32,
-    pub account: AccountId,
-    pub scan: ScanId,
-    pub event: EventId,
-    pub event_name: String,
-    pub target: WebhookTarget,
-    /// The bytes to sign and send.
-    pub body: String,
-}
-
 /// How an attempt went.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttemptRecord {
@@ -40,6 +23,8 @@ pub struct AttemptRecord {
     pub millis: u64,
     /// The address the connection went to.
     pub address: Option<String>,
+    /// The version of TLS that was spoken: `1.3`.
+    pub tls: Option<String>,
     pub status: Option<u16>,
     pub error: Option<AttemptError>,
     /// The head of the answer's body; cut to [`AttemptRecord::MAX_RESPONSE_HEAD`].
@@ -67,48 +52,30 @@ pub enum Next {
     Abandoned,
 }
 
-/// An attempt as it is shown.
+/// An attempt that ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AttemptView {
+pub struct FinishedAttempt {
     pub delivery: DeliveryId,
-    pub event: EventId,
-    pub event_name: String,
-    pub number: u32,
-    pub target: WebhookTarget,
-    pub started_at: Timestamp,
-    /// `None` while it is under way.
-    pub millis: Option<u64>,
-    pub address: Option<String>,
-    pub status: Option<u16>,
-    pub error: Option<AttemptError>,
-    pub response_head: Vec<u8>,
-    /// When the next attempt was due by this one's outcome; `None`: there was to be none.
-    pub next_attempt_at: Option<Timestamp>,
+    /// Its number; fences.
+    pub attempt: u32,
+    /// As the claim had it.
+    pub host: String,
+    pub record: AttemptRecord,
+    pub next: Next,
 }
 
 impl Store {
-    /// Claims up to `limit` due deliveries until `lease_until`, fairly between hosts, with at most `per_host` under way to one host.
-    /// A later event of a scan waits until the earlier ones are delivered or abandoned. Claims that ran out come back, a try poorer.
-    pub async fn due_deliveries(&self, now: Timestamp, lease_until: Timestamp, limit: u32, per_host: u32) -> Result<Vec<DeliveryClaim>> {
-        let rows = self.write(move |conn| sql::claim(conn, now, lease_until, limit, per_host)).await?;
-        let mut claims = Vec::with_capacity(rows.len());
-        for row in rows {
-            let scan = row.scan;
-            match self.unseal_claim(row) {
-                Ok(claim) => claims.push(claim),
-                // One row that does not open must not stop all others. Its claim runs out, and it comes back here.
-                Err(error) => tracing::error!(%scan, %error, "a webhook's URL is lost"),
-            }
-        }
-        Ok(claims)
+    /// Writes down how attempts went and what follows, all at once. `false` for one whose claim ran out and was given away, or whose scan was
+    /// erased: nothing of it is written. Lines that were held for their hosts have their turn, of which no signal tells: look again.
+    pub async fn finish_attempts(&self, ended: Vec<FinishedAttempt>, now: Timestamp) -> Result<Vec<bool>> {
+        self.write(move |conn| sql::finish(conn, &ended, now)).await
     }
 
-    /// Writes down how an attempt went and what follows. `LeaseLost` when the claim ran out and was given away, or the scan was erased.
+    /// Writes down one attempt; `LeaseLost` when its claim is gone.
     pub async fn finish_attempt(&self, claim: &DeliveryClaim, record: AttemptRecord, next: Next) -> Result<()> {
-        let (id, attempt) = (claim.id, claim.attempt);
-        self.write(move |conn| sql::finish(conn, id, attempt, &record, next)).await?;
-        self.signal_deliveries();
-        Ok(())
+        let now = record.started_at;
+        let ended = FinishedAttempt { delivery: claim.id, attempt: claim.attempt, host: claim.host.clone(), record, next };
+        if self.finish_attempts(vec![ended], now).await? == [true] { Ok(()) } else { Err(StoreError::LeaseLost) }
     }
 
     /// Gives a claim back unsent, so that it uses up no try.
@@ -126,42 +93,12 @@ impl Store {
         Ok(())
     }
 
-    /// When to look for due deliveries again: the earliest time planned after `now`, or the end of a claim. What is due at `now` and was
-    /// not claimed waits for an attempt under way: [`Signals::deliveries`](crate::Signals) tells of its end.
-    pub async fn next_due(&self, now: Timestamp) -> Result<Option<Timestamp>> {
-        self.read(move |conn| sql::next_due(conn, now)).await
-    }
-
-    /// Every attempt to tell of the scan, oldest first.
-    pub async fn deliveries(&self, account: AccountId, scan: ScanId) -> Result<Vec<AttemptView>> {
-        let (rows, target) = self.read(move |conn| sql::attempts(conn, account, scan)).await?;
-        let Some((url, url_host)) = target else { return Ok(Vec::new()) };
-        let url = self.sealer().open_text(Purpose::ScanWebhook, &scan.to_string(), &url)?;
-        let target = WebhookTarget { url, url_host };
-        Ok(rows.into_iter().map(|row| view(row, target.clone())).collect())
-    }
-
     /// One attempt at `now` and a fresh schedule for the scan's newest event, whatever became of it; its log continues.
     /// Conflicts: `NoWebhook`, `DeliveryInProgress`, and `ScanInProgress` before it finished.
     pub async fn redeliver(&self, account: AccountId, scan: ScanId, now: Timestamp) -> Result<DeliveryId> {
         let delivery = self.write(move |conn| sql::redeliver(conn, account, scan, now)).await?;
         self.signal_deliveries();
         Ok(delivery)
-    }
-
-    fn unseal_claim(&self, row: sql::ClaimRow) -> Result<DeliveryClaim> {
-        let url = self.sealer().open_text(Purpose::ScanWebhook, &row.scan.to_string(), &row.url)?;
-        Ok(DeliveryClaim {
-            id: row.id,
-            attempt: row.attempt,
-            try_number: row.try_number,
-            account: row.account,
-            scan: row.scan,
-            event: row.event,
-            event_name: row.event_name,
-            target: WebhookTarget { url, url_host: row.url_host },
-            body: row.body,
-        })
     }
 }
 
@@ -173,22 +110,5 @@ impl DeliveryStatus {
             Self::Delivered => "delivered",
             Self::Abandoned => "abandoned",
         }
-    }
-}
-
-fn view(row: sql::AttemptRow, target: WebhookTarget) -> AttemptView {
-    AttemptView {
-        delivery: row.delivery,
-        event: row.event,
-        event_name: row.event_name,
-        number: row.number,
-        target,
-        started_at: row.started_at,
-        millis: row.millis,
-        address: row.address,
-        status: row.status,
-        error: row.error,
-        response_head: row.response_head,
-        next_attempt_at: row.next_at,
     }
 }

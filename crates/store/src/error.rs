@@ -43,6 +43,12 @@ pub enum Conflict {
     KeyExists,
     #[error("this key was revoked; a revoked key never comes back")]
     KeyRevoked,
+    #[error("as many signing secrets as may sign at a time do so already; revoke one first")]
+    TooManySecrets,
+    #[error("the account has as many headers of its own as it may")]
+    TooManyHeaders,
+    #[error("the verdict was turned meanwhile")]
+    VerdictTurned,
     #[error("there is a row of this id")]
     IdExists,
 }

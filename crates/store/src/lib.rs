@@ -6,13 +6,17 @@
 mod accounts;
 mod blob;
 mod deliveries;
+mod delivery_log;
 mod error;
 mod events;
+mod lines;
 mod queue;
 mod retention;
 mod scans;
 mod secrets;
+mod signing;
 mod sqlite;
+mod verdicts;
 
 use std::{
     fs,
@@ -30,11 +34,13 @@ use blob::BlobFolder;
 use secrets::Sealer;
 use sqlite::{Readers, Writer, queue::Turns, schema};
 
-pub use accounts::{Account, AccountChange, KeyRecord, NewKey, Overage, Principal, Rate, SigningSecret, Usage};
+pub use accounts::{Account, AccountChange, CustomHeader, KeyRecord, NewKey, Overage, Principal, Rate, Usage};
 pub use blob::{Blob, BlobWriter};
-pub use deliveries::{AttemptError, AttemptRecord, AttemptView, DeliveryClaim, DeliveryStatus, Next};
+pub use deliveries::{AttemptError, AttemptRecord, DeliveryStatus, FinishedAttempt, Next};
+pub use delivery_log::{AttemptView, DeliveryFilter, DeliveryLog, DeliveryPage, DeliveryView, PlannedAttempt, Postponed};
 pub use error::{Conflict, OpenError, QuotaExceeded, Result, StoreError};
 pub use events::{After, EventPage, EventPlace, EventRecord};
+pub use lines::{Claims, DeliveryClaim, Hold, Lane, Line, Turn};
 pub use queue::{Beside, ClaimLimit, Claimed, Content, Lease, QueueDepths, Recovered};
 pub use retention::{RetentionPolicy, Swept};
 pub use scans::{
@@ -42,6 +48,8 @@ pub use scans::{
     Page, Place, Recorded, Reusable, ScanRecord, SourceRecord, StateRecord, Submission, UploadSlot, WebhookState, WebhookTarget,
 };
 pub use secrets::{MasterKey, MasterKeyError};
+pub use signing::{NewSecret, SecretKind, SecretRecord, SecretState, SigningSecret};
+pub use verdicts::{ContentPage, ContentPlace, KnownContent, VerdictTurn};
 
 /// How to open a store.
 #[derive(Clone, Debug)]
@@ -203,6 +211,12 @@ impl Store {
 
     pub(crate) fn signal_deliveries(&self) {
         self.0.deliveries.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Tells, within this process, that another may have left something to do.
+    pub fn signal_all(&self) {
+        self.signal_queue();
+        self.signal_finished();
     }
 
     /// A scan finished: there is an event, and perhaps a delivery.

@@ -143,6 +143,10 @@ pub struct ScanRecord {
     pub fingerprint: String,
     pub state: StateRecord,
     pub deduplicated: bool,
+    /// How many verdicts it has had, its first included; the sequence of its newest event.
+    pub sequence: u32,
+    /// When newer data last turned its verdict.
+    pub updated_at: Option<Timestamp>,
     pub webhook: Option<WebhookState>,
 }
 
@@ -328,6 +332,11 @@ impl Store {
             Ok(Awaiting::Awaiting)
         };
         self.write(job).await
+    }
+
+    /// The token of a scan's upload URL: always the same, so that a repeated request gets the same URL.
+    pub fn upload_token(&self, scan: ScanId) -> String {
+        self.sealer().token(&scan.to_string())
     }
 
     /// What an upload URL leads to at `now`.

@@ -8,7 +8,10 @@ use std::{
     sync::Arc,
 };
 
-use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use ring::{
+    aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
+    hmac,
+};
 
 use crate::{Result, StoreError};
 
@@ -30,12 +33,19 @@ pub(crate) enum Purpose {
     FetchUrl,
     ScanWebhook,
     AccountWebhook,
+    AccountHeaders,
     SigningSecret,
 }
 
-/// Seals and opens with the master key; clones share it.
+/// Seals and opens with the master key, and derives from it; clones share it.
 #[derive(Clone)]
-pub(crate) struct Sealer(Arc<LessSafeKey>);
+pub(crate) struct Sealer(Arc<Keys>);
+
+struct Keys {
+    cipher: LessSafeKey,
+    /// A key of its own, made of the master key, for what is derived.
+    tokens: hmac::Key,
+}
 
 impl MasterKey {
     pub const BYTES: usize = 32;
@@ -72,7 +82,9 @@ impl MasterKey {
     }
 
     pub(crate) fn sealer(&self) -> Sealer {
-        Sealer(Arc::new(cipher(&self.0)))
+        let master = hmac::Key::new(hmac::HMAC_SHA256, &self.0);
+        let tokens = hmac::sign(&master, b"filesafety upload tokens");
+        Sealer(Arc::new(Keys { cipher: cipher(&self.0), tokens: hmac::Key::new(hmac::HMAC_SHA256, tokens.as_ref()) }))
     }
 }
 
@@ -111,6 +123,7 @@ impl Sealer {
         sealed.extend_from_slice(secret);
         let aad = Aad::from(purpose.bound_to(row));
         self.0
+            .cipher
             .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut sealed)
             .map_err(|_| StoreError::Corrupt("a secret is too long to be sealed".into()))?;
         sealed.splice(0..0, nonce);
@@ -122,10 +135,15 @@ impl Sealer {
         let (nonce, rest) = sealed.split_first_chunk::<NONCE_LEN>().ok_or_else(damaged)?;
         let mut secret = rest.to_vec();
         let aad = Aad::from(purpose.bound_to(row));
-        let opened = self.0.open_in_place(Nonce::assume_unique_for_key(*nonce), aad, &mut secret).map_err(|_| damaged())?;
+        let opened = self.0.cipher.open_in_place(Nonce::assume_unique_for_key(*nonce), aad, &mut secret).map_err(|_| damaged())?;
         let length = opened.len();
         secret.truncate(length);
         Ok(secret)
+    }
+
+    /// The same for the same row, and nobody without the master key can tell it: 32 bytes in base64url.
+    pub(crate) fn token(&self, row: &str) -> String {
+        data_encoding::BASE64URL_NOPAD.encode(hmac::sign(&self.0.tokens, row.as_bytes()).as_ref())
     }
 
     pub(crate) fn open_text(&self, purpose: Purpose, row: &str, sealed: &[u8]) -> Result<String> {
@@ -142,6 +160,7 @@ impl Purpose {
             Self::FetchUrl => "fetch-url",
             Self::ScanWebhook => "scan-webhook",
             Self::AccountWebhook => "account-webhook",
+            Self::AccountHeaders => "account-headers",
             Self::SigningSecret => "signing-secret",
         };
         [name.as_bytes(), b"\0", row.as_bytes()].concat()
@@ -196,6 +215,14 @@ mod tests {
         ] {
             assert!(matches!(opened, Err(StoreError::Corrupt(_))));
         }
+    }
+
+    #[test]
+    fn tokens_are_a_rows_and_a_master_keys_own() {
+        let sealer = MasterKey::new([7; 32]).sealer();
+        let token = sealer.token("scn_1");
+        assert_eq!((token.len(), &token), (43, &MasterKey::new([7; 32]).sealer().token("scn_1")));
+        assert!(token != sealer.token("scn_2") && token != MasterKey::new([8; 32]).sealer().token("scn_1"));
     }
 
     #[test]

@@ -5,12 +5,16 @@
 pub(crate) mod accounts;
 pub(crate) mod columns;
 pub(crate) mod deliveries;
+pub(crate) mod delivery_log;
 pub(crate) mod events;
+pub(crate) mod lines;
 pub(crate) mod queue;
 mod readers;
 pub(crate) mod retention;
 pub(crate) mod scans;
 pub(crate) mod schema;
+pub(crate) mod signing;
+pub(crate) mod verdicts;
 mod writer;
 
 use std::{fs, os::unix::fs::OpenOptionsExt, path::Path, thread, time::Duration};

@@ -8,13 +8,23 @@
 mod support;
 
 mod deliveries;
+mod delivery_hosts;
+mod delivery_latency;
+mod delivery_memory;
 mod large_upload;
 mod measure;
 mod start;
 mod sync_scans;
 
-const BENCHES: [(&str, fn()); 4] =
-    [("start", start::run), ("sync_scans", sync_scans::run), ("large_upload", large_upload::run), ("deliveries", deliveries::run)];
+const BENCHES: [(&str, fn()); 7] = [
+    ("start", start::run),
+    ("sync_scans", sync_scans::run),
+    ("large_upload", large_upload::run),
+    ("deliveries", deliveries::run),
+    ("delivery_latency", delivery_latency::run),
+    ("delivery_hosts", delivery_hosts::run),
+    ("delivery_memory", delivery_memory::run),
+];
 
 fn main() {
     let wanted: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();

@@ -1,20 +1,30 @@
 //! `accounts`: who owns scans, with plan, quota and rate. On the store itself, while the service runs.
 
 use std::{
-    io::{self, Write as _},
+    io::{self, Read as _, Write as _},
     path::PathBuf,
 };
 
-use anyhow::{Context as _, Result, bail};
-use filesafety::SigningSecret;
+use anyhow::{Context as _, Result, anyhow, bail};
+use filesafety::{
+    SigningSecret,
+    event::{ScanComplete, ScanVerdictUpdated},
+};
 use filesafety_model::{AccountId, SecretId};
-use filesafety_store::{Account, AccountChange, Overage, Rate};
+use filesafety_server::egress::custom_header;
+use filesafety_store::{Account, AccountChange, CustomHeader, Overage, Rate};
 
 use super::{CLEAN, block_on, store};
 use crate::{
     arguments::{AccountArguments, AccountsCommand, OverageArgument},
     terminal::{escaped, print_table},
 };
+
+/// What webhooks can tell.
+const EVENTS: [&str; 2] = [ScanComplete::NAME, ScanVerdictUpdated::NAME];
+
+/// Standard input with headers is not read further.
+const INPUT_MAX: u64 = 64 * 1024;
 
 /// The longest name of an account or a plan, in characters.
 const NAME_MAX: usize = 64;
@@ -49,7 +59,7 @@ async fn set(arguments: AccountArguments, config: Option<PathBuf>) -> Result<()>
     let name = arguments.name.clone();
     let (opened, change) = open_with_change(arguments, config).await?;
     if change == AccountChange::default() {
-        bail!("nothing to change; give one of --plan, --quota, --overage, --rate, --events, --webhook-url");
+        bail!("nothing to change; give one of --plan, --quota, --overage, --rate, --events, --webhook-url, --header, --remove-header");
     }
     let account = opened.store.set_account(&name, change).await;
     let account = account
@@ -69,6 +79,8 @@ async fn open_with_change(arguments: AccountArguments, config: Option<PathBuf>) 
         rate: arguments.rate.as_deref().map(rate).transpose()?,
         events: arguments.events.as_deref().map(events).transpose()?,
         webhook: None,
+        set_headers: headers(&arguments.header)?,
+        remove_headers: arguments.remove_header.clone(),
     };
     let opened = store::open(arguments.data, config).await?;
     let webhook = arguments.webhook_url.as_deref().map(|url| super::webhook::target(url, &opened.config)).transpose()?;
@@ -77,7 +89,7 @@ async fn open_with_change(arguments: AccountArguments, config: Option<PathBuf>) 
 
 fn list(accounts: &[Account]) -> Result<()> {
     let rows: Vec<_> = accounts.iter().map(row).collect();
-    Ok(print_table(&["name", "id", "plan", "quota", "overage", "rate", "events", "webhook host", "created"], &rows)?)
+    Ok(print_table(&["name", "id", "plan", "quota", "overage", "rate", "events", "webhook host", "headers", "created"], &rows)?)
 }
 
 fn row(account: &Account) -> Vec<String> {
@@ -99,6 +111,7 @@ fn row(account: &Account) -> Vec<String> {
         rate,
         account.events.join(","),
         account.webhook.as_ref().map_or_else(|| "none".to_owned(), |webhook| webhook.url_host.clone()),
+        header_names(account),
         account.created_at.to_string(),
     ]
 }
@@ -130,12 +143,35 @@ fn rate(text: &str) -> Result<Option<Rate>> {
     })
 }
 
+/// Their values may be tokens, and are not shown.
+fn header_names(account: &Account) -> String {
+    let names: Vec<_> = account.headers.iter().map(|header| header.name.as_str()).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(",") }
+}
+
+/// Given one by one; `-` stands for the lines of standard input.
+fn headers(given: &[String]) -> Result<Vec<CustomHeader>> {
+    let mut lines = Vec::new();
+    for text in given {
+        if text == "-" {
+            let mut input = String::new();
+            io::stdin().take(INPUT_MAX).read_to_string(&mut input).context("cannot read standard input")?;
+            lines.extend(input.lines().filter(|line| !line.trim().is_empty()).map(str::to_owned));
+        } else {
+            lines.push(text.clone());
+        }
+    }
+    lines.iter().map(|line| custom_header(line).map_err(|error| anyhow!("--header {error}"))).collect()
+}
+
 fn events(text: &str) -> Result<Vec<String>> {
-    let names: Vec<_> = text.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
-    match names.iter().find(|name| **name != "scan.complete") {
-        Some(unknown) => bail!("--events names {:?}; this build has scan.complete", escaped(unknown)),
-        None if names.is_empty() => bail!("--events is empty; give scan.complete"),
-        None => Ok(vec!["scan.complete".to_owned()]),
+    let mut names: Vec<_> = text.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    names.sort_unstable();
+    names.dedup();
+    match names.iter().find(|name| !EVENTS.contains(name)) {
+        Some(unknown) => bail!("--events names {:?}; there are {}", escaped(unknown), EVENTS.join(" and ")),
+        None if names.is_empty() => bail!("--events is empty; give {}", EVENTS.join(" or ")),
+        None => Ok(names.into_iter().map(str::to_owned).collect()),
     }
 }
 
@@ -150,7 +186,10 @@ mod tests {
             (quota("18446744073709551615").unwrap_err(), "--quota"),
             (rate("50").unwrap_err(), "such as 50,100"),
             (rate("0,1").unwrap_err(), "--rate"),
-            (events("scan.done").unwrap_err(), "\"scan.done\"; this build has scan.complete"),
+            (events("scan.done").unwrap_err(), "\"scan.done\"; there are scan.complete and scan.verdict_updated"),
+            (events(" , ").unwrap_err(), "--events is empty"),
+            (headers(&["Host: x".to_owned()]).unwrap_err(), "--header names a header that the service sets itself"),
+            (headers(&["X-Token: a\nb".to_owned()]).unwrap_err(), "--header has a value with control"),
             (checked_name("NAME", "a b").unwrap_err(), "NAME is \"a b\""),
             (checked_name("--plan", "").unwrap_err(), "--plan"),
         ] {

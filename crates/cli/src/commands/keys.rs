@@ -107,7 +107,7 @@ fn matching(keys: &[KeyRecord], text: &str) -> Result<KeyId> {
     }
 }
 
-fn no_such_account(error: filesafety_store::StoreError, name: &str) -> anyhow::Error {
+pub(super) fn no_such_account(error: filesafety_store::StoreError, name: &str) -> anyhow::Error {
     store::missing(error, || format!("there is no account {}; see `filesafety accounts list`", escaped(name)))
 }
 

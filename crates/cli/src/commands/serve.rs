@@ -1,39 +1,36 @@
 //! `serve`: the service, from its first word on stderr to its drain.
 
 use std::{
-    io::{self, IsTerminal, Write as _},
+    io::{self, Write as _},
     path::PathBuf,
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use filesafety_server::{
     Config, Started,
     config::{Resolved, Value},
 };
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
 };
-use tracing_subscriber::EnvFilter;
 
 use super::{CLEAN, FAILED};
-use crate::settings::SettingFlags;
+use crate::{
+    logging::{self, LogFormat},
+    settings::SettingFlags,
+};
 
 /// Blocking calls that still run after the drain are not waited for longer.
 const LAST_CALLS: Duration = Duration::from_secs(1);
-
-/// How what happens is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum LogFormat {
-    Text,
-    Json,
-}
 
 pub(super) fn run(flags: SettingFlags, config: Option<PathBuf>) -> Result<u8> {
     let resolved = flags.resolve(config)?;
     let config = Config::new(&resolved)?;
     let format = start_logging(&resolved)?;
+    raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
         let stop = stop_signal()?;
@@ -44,8 +41,20 @@ pub(super) fn run(flags: SettingFlags, config: Option<PathBuf>) -> Result<u8> {
     outcome
 }
 
+/// Connections of clients and to receivers, and uploads in flight, need more open files than shells grant at first.
+fn raise_open_files() {
+    const WANTED: u64 = 65_536;
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.map_or(WANTED, |most| most.min(WANTED));
+    if limit.current.is_some_and(|current| current < wanted)
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum })
+    {
+        tracing::warn!(%error, "the limit of open files could not be raised");
+    }
+}
+
 /// Turns true at SIGTERM or Ctrl-C. A second one ends the process at once: what was accepted survives that, too.
-fn stop_signal() -> Result<watch::Receiver<bool>> {
+pub(super) fn stop_signal() -> Result<watch::Receiver<bool>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let (stop, stopping) = watch::channel(false);
@@ -65,20 +74,8 @@ fn stop_signal() -> Result<watch::Receiver<bool>> {
 
 fn start_logging(resolved: &Resolved) -> Result<LogFormat> {
     let text = |key: &str| resolved.get(key).map_or("", |value: &Value| value.text.trim());
-    let filter = EnvFilter::try_new(text("log")).with_context(|| {
-        format!("FILESAFETY_LOG is {:?}; give a level such as info, or a filter such as filesafety_server=debug", text("log"))
-    })?;
-    let format = match text("log_format") {
-        "text" => LogFormat::Text,
-        "json" => LogFormat::Json,
-        other => bail!("FILESAFETY_LOG_FORMAT is {other:?}; give text or json"),
-    };
-    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let logging = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colours);
-    match format {
-        LogFormat::Text => logging.init(),
-        LogFormat::Json => logging.json().flatten_event(true).init(),
-    }
+    let format = LogFormat::parse(text("log_format")).context("FILESAFETY_LOG_FORMAT")?;
+    logging::start(text("log"), format).context("FILESAFETY_LOG")?;
     Ok(format)
 }
 

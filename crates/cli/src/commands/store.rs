@@ -20,7 +20,13 @@ pub(super) struct Opened {
 
 /// The store in the data folder, which must be there: a command in the wrong folder must not found a second one.
 pub(super) async fn open(data: DataDir, config: Option<PathBuf>) -> Result<Opened> {
-    let config = SettingFlags::default().with("data_dir", data.data_dir).config_without_listening(config)?;
+    open_with(data.data_dir, None, config).await
+}
+
+/// Likewise, with the folder of rules that the command line names.
+pub(super) async fn open_with(data_dir: Option<String>, rules_dir: Option<String>, config: Option<PathBuf>) -> Result<Opened> {
+    let flags = SettingFlags::default().with("data_dir", data_dir).with("rules_dir", rules_dir);
+    let config = flags.config_without_listening(config)?;
     let folder = &config.data_dir;
     if !folder.join(STORE_FILE).is_file() {
         bail!(

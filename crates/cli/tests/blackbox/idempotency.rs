@@ -92,9 +92,13 @@ fn it_holds_for_every_way_in() {
     let server = Server::shared();
     let open = || server.post("/v1/scan").header("idempotency-key", "an-upload-url").json(&json!({"metadata": {"a": 1}})).send();
     let (first, second) = (open(), open());
-    first.expect(201);
+    let invitation = first.expect(201);
     assert_eq!(second.header("idempotent-replayed"), Some("true"));
-    assert_eq!(first.scan_id(), second.scan_id());
+    assert_eq!(second.expect(201), invitation, "the same URL once more: the first answer may never have arrived");
+    let url = invitation["upload_url"].as_str().expect("a URL");
+    let target = &url[url.find("/v1/").expect("a path")..];
+    server.anonymous("PUT", target).body("by the repeated URL").send().expect_verdict("clean");
+    assert_eq!(open().expect_verdict("clean")["scan_id"], invitation["scan_id"], "and then what the scan is");
     let later = || server.post("/v1/scan/async").header("idempotency-key", "an-async-scan").form(Form::of("a", b"async, once")).send();
     let (first, second) = (later(), later());
     assert_eq!(first.scan_id(), second.scan_id());

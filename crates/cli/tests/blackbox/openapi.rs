@@ -11,6 +11,7 @@ fn it_names_every_call() {
         ("/v1/scan", ["post"].as_slice()),
         ("/v1/scan/async", &["post"]),
         ("/v1/scans", &["get"]),
+        ("/v1/deliveries", &["get"]),
         ("/v1/webhooks/test", &["post"]),
         ("/v1/usage", &["get"]),
         ("/v1/events", &["get"]),

@@ -1,5 +1,6 @@
 //! Starting: refusals that say what cures them, and a first start that says what to do next.
 
+use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 use std::time::Duration;
@@ -244,4 +245,14 @@ fn an_unknown_command_or_flag_is_refused() {
     let help = options.run(&["--help"]);
     assert!(help.status.success());
     assert!(String::from_utf8_lossy(&help.stdout).contains("serve"));
+}
+
+#[test]
+fn it_may_open_as_many_files_as_the_system_lets_it() {
+    let server = Options::strict().open_files(256).start();
+    let limits = fs::read_to_string(format!("/proc/{}/limits", server.pid())).expect("it runs");
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).expect("a limit of open files");
+    let mut numbers = line.split_whitespace().filter_map(|word| word.parse::<u64>().ok());
+    let (soft, hard) = (numbers.next().expect("a soft limit"), numbers.next().expect("a hard limit"));
+    assert_eq!(soft, hard.min(65_536), "{line}");
 }

@@ -11,20 +11,20 @@ use crate::support::data::uploads_in;
 use crate::support::{Form, Options};
 
 /// A small file system in memory.
-struct SmallDisk {
+pub(super) struct SmallDisk {
     path: PathBuf,
 }
 
 impl SmallDisk {
     /// `None` where mounting is not permitted.
-    fn mount(path: &Path) -> Option<Self> {
+    pub(super) fn mount(path: &Path) -> Option<Self> {
         fs::create_dir_all(path).expect("a folder");
         let output = Command::new("mount").args(["-t", "tmpfs", "-o", "size=200m", "tmpfs"]).arg(path).output().ok()?;
         output.status.success().then(|| Self { path: path.to_owned() })
     }
 
     /// Takes all the room there is, and gives the file that holds it.
-    fn fill(&self) -> PathBuf {
+    pub(super) fn fill(&self) -> PathBuf {
         let path = self.path.join("filling.lock");
         let mut file = File::create(&path).expect("a file");
         for size in [1 << 20, 1 << 12, 1] {

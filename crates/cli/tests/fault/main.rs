@@ -9,3 +9,4 @@ mod support;
 
 mod disk;
 mod kill;
+mod webhooks;

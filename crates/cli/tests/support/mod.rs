@@ -4,14 +4,17 @@
 pub(crate) mod account;
 pub(crate) mod archives;
 pub(crate) mod authority;
+pub(crate) mod backlog;
 pub(crate) mod clamd;
 pub(crate) mod client;
 pub(crate) mod clock;
 pub(crate) mod data;
 pub(crate) mod eicar;
+pub(crate) mod farm;
 pub(crate) mod form;
 pub(crate) mod pdf;
 pub(crate) mod pictures;
+pub(crate) mod pulse;
 pub(crate) mod quine;
 pub(crate) mod receiver;
 pub(crate) mod server;

@@ -26,6 +26,14 @@ pub(crate) enum Reply {
     Hangup,
     /// 200 and a body that never ends.
     Endless,
+    /// A status and a body of so many bytes, as fast as they are taken.
+    Long(u16, u64),
+    /// A status and a body of which a byte comes now and then.
+    Drip(u16),
+    /// A head of which a byte comes now and then.
+    DripHead,
+    /// A status with a body that is cut off.
+    Cut(u16),
 }
 
 /// One request that came in.
@@ -165,6 +173,24 @@ fn answer(reply: &Reply, out: &mut dyn Write) -> io::Result<Next> {
             write!(out, "HTTP/1.1 {status} So\r\ncontent-length: 0\r\n\r\n")?;
         }
         Reply::Hangup => return Ok(Next::Close),
+        Reply::Long(status, length) => {
+            write!(out, "HTTP/1.1 {status} So\r\ncontent-length: {length}\r\n\r\n")?;
+            for _ in 0..length / 0x1_0000 {
+                out.write_all(&[b'x'; 0x1_0000])?;
+            }
+        }
+        Reply::Drip(status) => {
+            write!(out, "HTTP/1.1 {status} So\r\ncontent-length: 1000000\r\n\r\n")?;
+            drip(out, b"x")?;
+        }
+        Reply::DripHead => {
+            write!(out, "HTTP/1.1 200 So\r\n")?;
+            drip(out, b"x-more: 1\r\n")?;
+        }
+        Reply::Cut(status) => {
+            write!(out, "HTTP/1.1 {status} So\r\ncontent-length: 100\r\n\r\ncut")?;
+            return Ok(Next::Close);
+        }
         Reply::Endless => {
             write!(out, "HTTP/1.1 200 So\r\ntransfer-encoding: chunked\r\n\r\n")?;
             let chunk = [b"1000\r\n".as_slice(), &[b'x'; 0x1000], b"\r\n"].concat();
@@ -174,4 +200,13 @@ fn answer(reply: &Reply, out: &mut dyn Write) -> io::Result<Next> {
         }
     }
     Ok(Next::KeepAlive)
+}
+
+/// Writes the piece ten times a second until nobody takes it.
+fn drip(out: &mut dyn Write, piece: &[u8]) -> io::Result<()> {
+    loop {
+        out.write_all(piece)?;
+        out.flush()?;
+        thread::sleep(Duration::from_millis(100));
+    }
 }

@@ -28,7 +28,11 @@ pub(crate) const SECRET: &str = "whsec_dGhlIHNpZ25pbmcgc2VjcmV0IG9mIHRoZSB0ZXN0c
 
 /// The binary under test, in a folder of its own and with no environment but what the test gives it.
 pub(crate) fn filesafety(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_filesafety"));
+    binary(env!("CARGO_BIN_EXE_filesafety"), folder)
+}
+
+fn binary(path: &str, folder: &Path) -> Command {
+    let mut command = Command::new(path);
     command.env_clear().current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.env("PATH", "/usr/bin:/bin").env("HOME", folder).env("FILESAFETY_DATA_DIR", folder.join("data"));
     command
@@ -40,6 +44,7 @@ pub(crate) struct Options {
     folder: Arc<TempDir>,
     environment: BTreeMap<String, String>,
     arguments: Vec<String>,
+    open_files: Option<u32>,
 }
 
 impl Options {
@@ -58,7 +63,7 @@ impl Options {
     /// A server as it stands on the internet: nothing of this machine is reachable for it.
     pub(crate) fn strict() -> Self {
         let folder = Arc::new(TempDir::new().expect("a temporary folder"));
-        let options = Self { folder, environment: BTreeMap::new(), arguments: Vec::new() };
+        let options = Self { folder, environment: BTreeMap::new(), arguments: Vec::new(), open_files: None };
         options.env("FILESAFETY_LISTEN", "127.0.0.1:0").env("FILESAFETY_API_KEY", KEY).env("FILESAFETY_WEBHOOK_SECRET", SECRET)
     }
 
@@ -75,6 +80,11 @@ impl Options {
     pub(crate) fn arg(mut self, argument: &str) -> Self {
         self.arguments.push(argument.to_owned());
         self
+    }
+
+    /// The soft limit of open files that it inherits.
+    pub(crate) fn open_files(self, limit: u32) -> Self {
+        Self { open_files: Some(limit), ..self }
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -118,7 +128,14 @@ impl Options {
 
     /// The command that starts it.
     pub(crate) fn command(&self) -> Command {
-        let mut command = filesafety(self.folder());
+        let mut command = match self.open_files {
+            None => filesafety(self.folder()),
+            Some(limit) => {
+                let mut shell = binary("sh", self.folder());
+                shell.args(["-c", &format!("ulimit -S -n {limit} && exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_filesafety")]);
+                shell
+            }
+        };
         command.arg("serve").args(&self.arguments).envs(&self.environment);
         command
     }
@@ -164,11 +181,13 @@ impl Server {
         let lines = Arc::clone(&said);
         thread::spawn(move || {
             for line in stderr.lines().map_while(Result::ok) {
-                if let Some(address) = address_in(&line) {
+                let address = address_in(&line);
+                // Before the address is known: whoever has it may look the line up.
+                lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+                if let Some(address) = address {
                     // Only the first one is waited for.
                     let _ = found.send(address);
                 }
-                lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
             }
         });
         let address = match listening.recv_timeout(START) {
@@ -198,6 +217,13 @@ impl Server {
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Its resident memory, in MiB.
+    pub(crate) fn resident(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a resident size");
+        line.split_whitespace().nth(1).and_then(|kibibytes| kibibytes.parse::<u64>().ok()).expect("a number") >> 10
     }
 
     /// What it has written to stderr so far.

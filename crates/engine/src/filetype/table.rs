@@ -35,8 +35,6 @@ const TABLE: &[Magic] = &[
     closed(0, b"070701", "application/x-cpio", "Cpio"),
     closed(0, b"070702", "application/x-cpio", "Cpio"),
     closed(0, b"070707", "application/x-cpio", "Cpio"),
-    closed(0, b"\xed\xab\xee\xdb", "application/x-rpm", "Rpm"),
-    closed(0, b"!<arch>\n", "application/x-archive", "Ar"),
     closed(0, b"!<thin>\n", "application/x-archive", "Ar"),
     closed(2, b"-lh0-", "application/x-lzh-compressed", "Lha"),
     closed(2, b"-lh1-", "application/x-lzh-compressed", "Lha"),
@@ -52,7 +50,6 @@ const TABLE: &[Magic] = &[
     closed(20, b"\xdc\xa7\xc4\xfd", "application/x-zoo", "Zoo"),
     closed(0, b"\x04\x22\x4d\x18", "application/x-lz4", "Lz4"),
     closed(0, b"\x02\x21\x4c\x18", "application/x-lz4", "Lz4"),
-    closed(0, b"LZIP\x01", "application/x-lzip", "Lzip"),
     closed(0, b"\x89LZO\0\r\n\x1a\n", "application/x-lzop", "Lzop"),
     closed(0, b"LRZI", "application/x-lrzip", "Lrzip"),
     closed(0, b"\xff\x06\0\0sNaPpY", "application/x-snappy-framed", "Snappy"),
@@ -128,9 +125,6 @@ impl Magic {
 
 /// Formats with too short a magic number to be believed without their structure.
 fn structured(content: &[u8]) -> Option<&'static str> {
-    if is_lzma(content) {
-        return Some("Lzma");
-    }
     if is_arj(content) {
         return Some("Arj");
     }
@@ -148,14 +142,6 @@ fn structured(content: &[u8]) -> Option<&'static str> {
         return Some("Dmg");
     }
     trailer.starts_with(b"conectix").then_some("Vhd")
-}
-
-/// The .lzma header: properties as every encoder writes them, a dictionary of 2^n or 2^n + 2^(n-1), a size that is unknown or sane.
-fn is_lzma(content: &[u8]) -> bool {
-    let Some((dictionary, size)) = u32_at(content, 1).zip(crate::unpack::u64_at(content, 5)) else { return false };
-    let usual = dictionary >= 1 << 12 && (dictionary.is_power_of_two() || (dictionary / 3).is_power_of_two() && dictionary % 3 == 0);
-    // The first byte that the range coder reads is always zero.
-    content.first() == Some(&0x5d) && usual && (size == u64::MAX || size < 1 << 38) && content.get(13) == Some(&0)
 }
 
 /// An ARJ main header with its checksum.

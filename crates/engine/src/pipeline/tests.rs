@@ -1,6 +1,7 @@
 use std::{cell::Cell, time::Duration};
 
 use filesafety_model::{Report, ScanTypes};
+use sha2::Digest as _;
 
 use super::*;
 use crate::{
@@ -190,6 +191,46 @@ fn what_cannot_be_opened_is_unexamined_and_its_bytes_are_scanned() {
     let report =
         scanned(&zip(&[Member::stored("a", &noise(20)).encrypted(), Member::stored("mail", b"Message-ID: <a@b>\r\nTo: b\r\n\r\nhello")]));
     assert!(hidden(&report).contains(&"Heuristics.Unsupported.Mail"));
+}
+
+fn scanned_with_allowed(allowed: &[&[u8]], content: &[u8]) -> Report {
+    let dir = tempfile::tempdir().unwrap();
+    let digest = |content: &[u8]| sha2::Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let lines: Vec<_> = allowed.iter().map(|content| digest(content)).collect();
+    std::fs::write(dir.path().join("ours.allow.sha256"), lines.join("\n")).unwrap();
+    // A list of malware that names the same digests does not win.
+    std::fs::write(dir.path().join("theirs.sha256"), lines.join("\n")).unwrap();
+    let engine = Engine::load(Config { rules_dir: Some(dir.path().to_owned()), ..Config::default() }).unwrap();
+    engine.worker().scan(&Input { content, name: None, types: ScanTypes::VIRUS }, &Unlimited).unwrap()
+}
+
+#[test]
+fn what_is_allowed_is_told_and_does_not_count() {
+    let report = scanned_with_allowed(&[&eicar()], &eicar());
+    assert!(found(&report).is_empty());
+    let note = &report.coverage.notes[0];
+    assert!(
+        note.path.is_empty() && note.note.starts_with("allowed by its digest; found: ") && note.note.contains("EICAR-Test-File"),
+        "{note:?}"
+    );
+    let archive = zip(&[Member::deflated("eicar.com", &eicar())]);
+    let report = scanned_with_allowed(&[&eicar()], &archive);
+    assert_eq!((found(&report).len(), report.coverage.notes[0].path.as_str()), (0, "eicar.com"));
+    // Nothing was found: nothing is told.
+    assert!(scanned_with_allowed(&[&eicar()], b"clean").coverage.notes.is_empty());
+}
+
+#[test]
+fn an_allowance_covers_no_other_object_and_nothing_unseen() {
+    let other = [&eicar()[..], b"\n"].concat();
+    let archive = zip(&[Member::deflated("allowed.com", &eicar()), Member::deflated("other.com", &other)]);
+    assert_eq!(found(&scanned_with_allowed(&[&eicar()], &archive)), [("EICAR-Test-File", "other.com")]);
+    // The archive is vouched for, its members are not.
+    assert_eq!(found(&scanned_with_allowed(&[&archive], &archive)).len(), 2);
+    let whole = gzip(&noise(5_000));
+    let cut = &whole[..whole.len() / 2];
+    assert_eq!(hidden(&scanned_with_allowed(&[cut], cut)), hidden(&scanned(cut)));
+    assert!(!hidden(&scanned(cut)).is_empty());
 }
 
 #[test]

@@ -57,6 +57,66 @@ pub(crate) fn zstd(content: &[u8]) -> Vec<u8> {
     ruzstd::encoding::compress_to_vec(content, ruzstd::encoding::CompressionLevel::Fastest)
 }
 
+/// An `.lzma` file; its size stands in the header, or its end is marked.
+pub(crate) fn lzma(content: &[u8]) -> Vec<u8> {
+    let options = lzma_rust2::LzmaOptions::with_preset(1);
+    let mut writer = lzma_rust2::LzmaWriter::new_use_header(Vec::new(), &options, None).unwrap();
+    writer.write_all(content).unwrap();
+    writer.finish().unwrap()
+}
+
+pub(crate) fn lzip(content: &[u8]) -> Vec<u8> {
+    let mut writer = lzma_rust2::LzipWriter::new(Vec::new(), lzma_rust2::LzipOptions::with_preset(1));
+    writer.write_all(content).unwrap();
+    writer.finish().unwrap()
+}
+
+pub(crate) fn ar_member(name: &str, content: &[u8]) -> Vec<u8> {
+    let mut member = format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, 100_644, content.len()).into_bytes();
+    member.extend(content);
+    member.extend(vec![b'\n'; content.len() % 2]);
+    member
+}
+
+pub(crate) fn ar(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let members = members.iter().flat_map(|(name, content)| ar_member(&format!("{name}/"), content));
+    b"!<arch>\n".iter().copied().chain(members).collect()
+}
+
+/// With checksums.
+pub(crate) fn cpio(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let mut archive = Vec::new();
+    for (name, content) in members.iter().chain(&[("TRAILER!!!", &b""[..])]) {
+        let sum: u32 = content.iter().map(|&byte| u32::from(byte)).sum();
+        let sizes = format!("{:08X}{:032X}{:08X}", content.len(), 0, name.len() + 1);
+        archive.extend(format!("070702{:048X}{sizes}{sum:08X}{name}\0", 0).into_bytes());
+        archive.resize(archive.len().next_multiple_of(4), 0);
+        archive.extend(*content);
+        archive.resize(archive.len().next_multiple_of(4), 0);
+    }
+    archive
+}
+
+pub(crate) fn cpio_odc(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let trailer = [("TRAILER!!!", &b""[..])];
+    let member = |(name, content): &(&str, &[u8])| {
+        [format!("070707{:053o}{:06o}{:011o}{name}\0", 0, name.len() + 1, content.len()).as_bytes(), content].concat()
+    };
+    members.iter().chain(&trailer).flat_map(member).collect()
+}
+
+/// Lead, an empty signature, a header with one entry, the payload.
+pub(crate) fn rpm(payload: &[u8]) -> Vec<u8> {
+    let header = |entries: u32, bytes: u32| {
+        let preamble = [&b"\x8e\xad\xe8\x01\0\0\0\0"[..], &entries.to_be_bytes(), &bytes.to_be_bytes()].concat();
+        [preamble, vec![0; (entries * 16 + bytes) as usize]].concat()
+    };
+    let lead = [b"\xed\xab\xee\xdb".to_vec(), vec![0; 92]].concat();
+    let signature = header(0, 4);
+    let filling = vec![0; (lead.len() + signature.len()).next_multiple_of(8) - lead.len() - signature.len()];
+    [lead, signature, filling, header(1, 8), payload.to_vec()].concat()
+}
+
 /// Raw LZMA behind the header that zip puts before it, ended by its mark.
 pub(crate) fn zip_lzma(content: &[u8]) -> Vec<u8> {
     let options = lzma_rust2::LzmaOptions::with_preset(1);

@@ -65,6 +65,11 @@ impl Keys {
         Ok(found)
     }
 
+    /// Whether `key`, which was good, is not any more. A store that does not answer refuses nobody.
+    pub(crate) async fn is_refused(&self, store: &Store, key: &str) -> bool {
+        matches!(self.principal(store, key).await, Ok(None))
+    }
+
     /// When each key was last used, since the last call.
     pub(crate) fn take_uses(&self) -> Vec<(KeyId, Timestamp)> {
         self.used.lock().unwrap_or_else(PoisonError::into_inner).drain().collect()

@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::Response,
 };
-use filesafety_store::{AttemptRecord, AttemptView, Conflict, StoreError};
+use filesafety_store::{AttemptError, AttemptRecord, AttemptView, Conflict, PlannedAttempt, Postponed, StoreError};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -19,14 +19,14 @@ use super::{
 };
 use crate::{clock, egress, intake::PacedBody, state::Shared};
 
-/// Every attempt to tell of a scan.
+/// Every attempt to tell of a scan, and those that are planned.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct DeliveryList {
-    /// Oldest first.
+    /// Oldest first; at the end, what is still to be tried.
     deliveries: Vec<AttemptShown>,
 }
 
-/// One HTTP try.
+/// One HTTP try, made or planned.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct AttemptShown {
     /// The `webhook-id`, the same for every attempt.
@@ -34,20 +34,36 @@ pub(crate) struct AttemptShown {
     event: String,
     /// From 1.
     attempt: u32,
-    attempted_at: String,
+    /// Null while it is only planned.
+    attempted_at: Option<String>,
+    /// When it is to be made, not sooner; null once it was.
+    planned_at: Option<String>,
+    /// Why a planned attempt is not made when it is due; null where nothing holds it.
+    postponed: Option<PostponedShown>,
     /// Without its query, which may hold a token.
     url: String,
     /// Where the connection went.
     address: Option<String>,
+    /// The version of TLS that was spoken, `1.3` or `1.2`; null where none was.
+    tls_version: Option<String>,
     /// The HTTP status; null where none came.
     status: Option<u16>,
     milliseconds: Option<u64>,
     delivered: bool,
     error: Option<AttemptErrorShown>,
-    /// The head of the answer's body, as text.
+    /// The head of the answer's body, as text: at most 1 KiB.
     response: String,
     /// Null when there is to be none.
     next_attempt_at: Option<String>,
+}
+
+/// Why an attempt waits.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct PostponedShown {
+    /// `circuit_open`: attempts at this host and port keep failing, and only a probe every 10 s goes there; at most for a minute.
+    /// `earlier_event`: an earlier event of the scan is still to be delivered.
+    reason: &'static str,
+    message: &'static str,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -70,14 +86,15 @@ pub(crate) struct TestRequest {
     webhook_url: String,
 }
 
-/// Every attempt to deliver a scan's webhook
+/// Every attempt to deliver a scan's webhook, and what is planned
 #[utoipa::path(get, path = "/v1/scan/{id}/deliveries", operation_id = "list_deliveries", tag = "Webhooks", security(("api_key" = [])), params(("id" = String, Path, description = "The scan's id, `scn_…`")),
     responses((status = 200, description = "The attempts", body = DeliveryList), (status = 401, description = "`invalid_api_key`", body = ErrorBody),
         (status = 404, description = "`scan_not_found`", body = ErrorBody), (status = 429, description = "`rate_limited`", body = ErrorBody)))]
 pub(crate) async fn list(State(state): State<Shared>, caller: Caller, ScanPath(id): ScanPath) -> Result<Json<DeliveryList>, ApiError> {
     caller.read(&state)?;
-    let attempts = state.store.deliveries(caller.account.id, id).await?;
-    Ok(Json(DeliveryList { deliveries: attempts.iter().map(AttemptShown::of).collect() }))
+    let log = state.store.deliveries(caller.account.id, id).await?;
+    let deliveries = log.attempts.iter().map(AttemptShown::of).chain(log.planned.iter().map(AttemptShown::planned)).collect();
+    Ok(Json(DeliveryList { deliveries }))
 }
 
 /// Send a scan's webhook again
@@ -132,20 +149,43 @@ pub(crate) async fn test(
 }
 
 impl AttemptShown {
-    fn of(attempt: &AttemptView) -> Self {
+    pub(super) fn of(attempt: &AttemptView) -> Self {
         Self {
             event_id: Some(attempt.event.to_string()),
             event: attempt.event_name.clone(),
             attempt: attempt.number,
-            attempted_at: attempt.started_at.to_string(),
+            attempted_at: Some(attempt.started_at.to_string()),
+            planned_at: None,
+            postponed: None,
             url: egress::without_query(&attempt.target.url),
             address: attempt.address.clone(),
+            tls_version: attempt.tls.clone(),
             status: attempt.status,
             milliseconds: attempt.millis,
             delivered: attempt.error.is_none() && attempt.status.is_some_and(|status| (200..300).contains(&status)),
-            error: attempt.error.as_ref().map(|error| AttemptErrorShown { kind: error.kind.clone(), message: error.text.clone() }),
+            error: attempt.error.as_ref().map(AttemptErrorShown::of),
             response: String::from_utf8_lossy(&attempt.response_head).into_owned(),
             next_attempt_at: attempt.next_attempt_at.map(|time| time.to_string()),
+        }
+    }
+
+    fn planned(planned: &PlannedAttempt) -> Self {
+        Self {
+            event_id: Some(planned.event.to_string()),
+            event: planned.event_name.clone(),
+            attempt: planned.number,
+            attempted_at: None,
+            planned_at: Some(planned.at.to_string()),
+            postponed: planned.postponed.map(PostponedShown::of),
+            url: egress::without_query(&planned.target.url),
+            address: None,
+            tls_version: None,
+            status: None,
+            milliseconds: None,
+            delivered: false,
+            error: None,
+            response: String::new(),
+            next_attempt_at: None,
         }
     }
 
@@ -154,15 +194,37 @@ impl AttemptShown {
             event_id: None,
             event: crate::announce::WEBHOOK_TEST.to_owned(),
             attempt: 1,
-            attempted_at: attempt.started_at.to_string(),
+            attempted_at: Some(attempt.started_at.to_string()),
+            planned_at: None,
+            postponed: None,
             url: egress::without_query(url),
             address: attempt.address.clone(),
+            tls_version: attempt.tls.clone(),
             status: attempt.status,
             milliseconds: Some(attempt.millis),
             delivered: attempt.error.is_none(),
-            error: attempt.error.as_ref().map(|error| AttemptErrorShown { kind: error.kind.clone(), message: error.text.clone() }),
+            error: attempt.error.as_ref().map(AttemptErrorShown::of),
             response: String::from_utf8_lossy(&attempt.response_head).into_owned(),
             next_attempt_at: None,
+        }
+    }
+}
+
+impl AttemptErrorShown {
+    fn of(error: &AttemptError) -> Self {
+        Self { kind: error.kind.clone(), message: error.text.clone() }
+    }
+}
+
+impl PostponedShown {
+    pub(super) fn of(postponed: Postponed) -> Self {
+        match postponed {
+            Postponed::Circuit => {
+                Self { reason: "circuit_open", message: "Attempts at this host and port keep failing; a probe leaves every 10 s." }
+            }
+            Postponed::EarlierEvent => {
+                Self { reason: "earlier_event", message: "An earlier event of the scan is still to be delivered or abandoned." }
+            }
         }
     }
 }

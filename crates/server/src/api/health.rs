@@ -119,6 +119,7 @@ pub(crate) async fn render(state: &Shared) -> Response {
         engine: state.desk.judge.threads.engine().summary(),
         uptime_seconds: state.started.elapsed().as_secs(),
         deliveries: state.deliverer.counts(),
+        open_circuits: state.deliverer.open_circuits(),
     };
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], state.metrics.render(&gauges)).into_response()
 }

@@ -19,7 +19,7 @@ pub(crate) struct ScanForm {
     metadata: Option<String>,
     /// A JSON list of `virus` and `nsfw`; both by default.
     scan_types: Option<String>,
-    /// A JSON list of event names; `["scan.complete"]` by default.
+    /// A JSON list of what the webhook tells: `scan.complete`, `scan.verdict_updated`; the account's list by default.
     events: Option<String>,
 }
 
@@ -36,7 +36,7 @@ pub(crate) struct ScanJson {
     metadata: Option<()>,
     /// `virus`, `nsfw` or both; both by default.
     scan_types: Option<Vec<String>>,
-    /// `["scan.complete"]` by default.
+    /// What the webhook tells: `scan.complete`, `scan.verdict_updated`; the account's list by default.
     events: Option<Vec<String>>,
 }
 
@@ -46,7 +46,7 @@ pub(crate) struct ScanJson {
     info(title = "FileSafety", description = "Scan uploads for malware and unsafe imagery before you keep them.", license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")),
     paths(
         super::scan::submit, super::scan::submit_async, super::scan::show, super::scan::delete, super::scans::list, super::upload::put,
-        super::deliveries::list, super::deliveries::redeliver, super::deliveries::test, super::events::stream, super::usage::show,
+        super::deliveries::list, super::deliveries::redeliver, super::delivery_list::list, super::deliveries::test, super::events::stream, super::usage::show,
         super::health::live, super::health::ready, super::health::metrics
     ),
     tags(

@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use filesafety_model::{FailureCode, ScanId, ScanState, Verdict};
-use filesafety_store::{DeliveryStatus, FileFacts, ScanRecord, StateRecord};
+use filesafety_store::{FileFacts, ScanRecord, StateRecord, WebhookState};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -43,11 +43,15 @@ pub(crate) struct ScanView {
     metadata: Option<Box<RawValue>>,
     created_at: String,
     completed_at: Option<String>,
+    /// When newer data last turned the verdict; absent where none did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    updated_at: Option<String>,
     /// Until when the upload URL can be used, while it waits.
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<String>,
     /// Whether the verdict is an earlier scan's of the same bytes.
     deduplicated: bool,
+    /// Null where none is to be sent.
     webhook: Option<WebhookView>,
 }
 
@@ -101,14 +105,18 @@ impl ScanView {
             metadata: scan.metadata.clone().and_then(|text| RawValue::from_string(text).ok()),
             created_at: scan.created_at.to_string(),
             completed_at,
+            updated_at: scan.updated_at.map(|at| at.to_string()),
             expires_at,
             deduplicated: scan.deduplicated,
-            webhook: scan.webhook.as_ref().map(|webhook| WebhookView {
-                url_host: webhook.url_host.clone(),
-                status: webhook.status.unwrap_or(DeliveryStatus::Pending).as_str(),
-                attempts: webhook.attempts,
-            }),
+            webhook: scan.webhook.as_ref().and_then(WebhookView::of),
         }
+    }
+}
+
+impl WebhookView {
+    fn of(webhook: &WebhookState) -> Option<Self> {
+        let status = webhook.status?.as_str();
+        Some(Self { url_host: webhook.url_host.clone(), status, attempts: webhook.attempts })
     }
 }
 
@@ -182,5 +190,92 @@ impl http_body::Body for Guarded {
 
     fn size_hint(&self) -> http_body::SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use filesafety_model::{
+        AccountId, Category, Coverage, Failure, Judgement, Note, NsfwFinding, PictureFault, Reason, ScanTypes, Scores, Sha256, Timestamp,
+        Unexamined, View, VirusFinding,
+    };
+    use filesafety_store::{DeliveryStatus, SourceRecord, Submission, WebhookState};
+
+    use super::*;
+
+    fn record(state: StateRecord) -> ScanRecord {
+        let created_at = Timestamp::from_millis(1_790_000_000_000);
+        let sha256 = Sha256::new([7; 32]);
+        ScanRecord {
+            id: ScanId::new(created_at, [0; 10]),
+            account: AccountId::new(created_at, [0; 10]),
+            key: None,
+            created_at,
+            lane: Submission::Sync,
+            source: SourceRecord::Bytes,
+            types: ScanTypes::ALL,
+            metadata: Some(r#"{"z": 18446744073709551616, "a": 1.10}"#.into()),
+            file: Some(FileFacts { name: Some("a.zip".into()), size: 184, sha256, media_type: "application/zip".into() }),
+            file_name: None,
+            events: Vec::new(),
+            policy: "strict".into(),
+            fingerprint: String::new(),
+            state,
+            deduplicated: true,
+            sequence: 2,
+            updated_at: Some(Timestamp::from_millis(1_790_000_100_000)),
+            webhook: Some(WebhookState {
+                url_host: "a.example".into(),
+                status: Some(DeliveryStatus::Delivered),
+                attempts: 2,
+                delivery: None,
+                event: None,
+            }),
+        }
+    }
+
+    fn finished(judgement: Judgement) -> ScanRecord {
+        record(StateRecord::Finished { at: Timestamp::from_millis(1_790_000_000_120), judgement: Box::new(judgement) })
+    }
+
+    fn everything() -> Judgement {
+        let scores = Scores { drawing: 0.1, hentai: 0.2, neutral: 0.3, porn: 0.3, sexy: 0.1 };
+        let nsfw = NsfwFinding {
+            clean: Some(false),
+            applied: true,
+            categories: vec![Category::ExplicitNudity, Category::Unjudged],
+            confidence: 0.3,
+            scores: Some(scores),
+            views: vec![View { name: "whole".into(), scores }],
+            reason: Some(PictureFault::TooLarge),
+            path: Some("a/b.png".into()),
+        };
+        let coverage = Coverage {
+            objects: 3,
+            bytes: 392,
+            unexamined: vec![Unexamined { path: "c".into(), reason: Reason::Limit, signature: "Heuristics.Limits.Time".into() }],
+            notes: vec![Note { path: String::new(), note: "bytes after the end".into() }],
+            answered: Vec::new(),
+        };
+        let virus = Some(VirusFinding { primary: None, detections: Vec::new() });
+        let failure = Some(Failure { code: FailureCode::EngineUnavailable, message: "No answer.".into() });
+        Judgement { verdict: Verdict::Mixed, virus, nsfw: Some(nsfw), coverage, failure }
+    }
+
+    #[test]
+    fn what_is_answered_is_what_the_sdk_reads() {
+        let verdicts = [Verdict::Clean, Verdict::Infected, Verdict::Nsfw, Verdict::Mixed, Verdict::Failed];
+        let mut scans: Vec<_> = verdicts.map(|verdict| finished(Judgement { verdict, ..everything() })).into();
+        scans.extend(
+            [StateRecord::AwaitingUpload { expires_at: Timestamp::from_millis(0) }, StateRecord::Pending, StateRecord::Scanning]
+                .map(record),
+        );
+        scans.push(ScanRecord { updated_at: None, file: None, metadata: None, webhook: None, ..record(StateRecord::Pending) });
+        for scan in scans {
+            let sent = serde_json::to_string(&ScanView::of(&scan)).unwrap();
+            let read: filesafety::Scan = serde_json::from_str(&sent).unwrap();
+            // Read and written again it is the same text: neither side has a field that the other lacks, and metadata keeps its digits.
+            assert_eq!(serde_json::to_string(&read).unwrap(), sent);
+        }
     }
 }

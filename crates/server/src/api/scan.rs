@@ -205,6 +205,11 @@ async fn replay(
 ) -> Result<Response, ApiError> {
     let id = submission::same_request(earlier, fields, digest)?;
     let scan = state.store.scan(account, id).await?;
+    if scan.status() == ScanState::AwaitingUpload
+        && let Some(invitation) = upload::invite_again(state, id).await?
+    {
+        return Ok(record::replayed(invitation));
+    }
     Ok(record::replayed(record::answer(&scan).into_response()))
 }
 

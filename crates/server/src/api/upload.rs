@@ -6,9 +6,8 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
-use data_encoding::BASE64URL_NOPAD;
-use filesafety_model::ScanState;
-use filesafety_store::{Awaiting, Conflict, NewScan, StoreError, UploadSlot};
+use filesafety_model::{ScanId, ScanState, Timestamp};
+use filesafety_store::{Awaiting, Conflict, NewScan, StateRecord, StoreError, UploadSlot};
 use serde::Serialize;
 use sha2::Digest as _;
 use utoipa::ToSchema;
@@ -39,7 +38,7 @@ pub(crate) struct UploadInvitation {
 
 /// Opens an upload URL for `new`.
 pub(crate) async fn invite(state: &Shared, new: NewScan) -> Result<Response, Refusal> {
-    let token = BASE64URL_NOPAD.encode(&clock::entropy::<24>());
+    let token = state.store.upload_token(new.id);
     let expires_at = new.created_at.plus(state.config.intake.upload_url_life);
     let id = new.id;
     match state.store.await_upload(new, token_digest(&token), expires_at, state.config.intake.open_uploads).await? {
@@ -51,13 +50,30 @@ pub(crate) async fn invite(state: &Shared, new: NewScan) -> Result<Response, Ref
             return Err(ApiError::new(ErrorCode::RateLimited, message).retry_after(60).into());
         }
     }
+    Ok(invitation(state, id, &token, expires_at))
+}
+
+/// The same invitation once more, for who asks again under one `Idempotency-Key`. `None` when the URL is used up, has expired, or is of
+/// a build that made tokens otherwise.
+pub(crate) async fn invite_again(state: &Shared, scan: ScanId) -> Result<Option<Response>, ApiError> {
+    let token = state.store.upload_token(scan);
+    match state.store.upload_slot(scan, token_digest(&token), clock::now()).await? {
+        UploadSlot::Open(record) => match record.state {
+            StateRecord::AwaitingUpload { expires_at } => Ok(Some(invitation(state, scan, &token, expires_at))),
+            StateRecord::Pending | StateRecord::Scanning | StateRecord::Finished { .. } => Ok(None),
+        },
+        UploadSlot::Used(_) | UploadSlot::Expired(_) | UploadSlot::Unknown => Ok(None),
+    }
+}
+
+fn invitation(state: &Shared, scan: ScanId, token: &str, expires_at: Timestamp) -> Response {
     let invitation = UploadInvitation {
-        scan_id: id.to_string(),
+        scan_id: scan.to_string(),
         status: ScanState::AwaitingUpload.as_str(),
-        upload_url: format!("{}/v1/uploads/{id}/{token}", state.public_url),
+        upload_url: format!("{}/v1/uploads/{scan}/{token}", state.public_url),
         expires_at: expires_at.to_string(),
     };
-    Ok(scan::json_response(StatusCode::CREATED, invitation))
+    scan::json_response(StatusCode::CREATED, invitation)
 }
 
 /// Send the bytes of a scan that waits for them

@@ -92,9 +92,14 @@ impl Resolved {
     }
 }
 
+/// Variables of `filesafety receive`, and what it gives the programs it runs, which may call this one.
+fn is_of_receive(name: &str) -> bool {
+    name.starts_with("FILESAFETY_RECEIVE_") || ["FILESAFETY_SCAN_ID", "FILESAFETY_VERDICT", "FILESAFETY_SIGNATURE"].contains(&name)
+}
+
 fn from_environment(environment: &BTreeMap<String, String>) -> Result<BTreeMap<&'static str, Value>, ConfigError> {
     let mut values = BTreeMap::new();
-    for (name, text) in environment.iter().filter(|(name, _)| name.starts_with("FILESAFETY_")) {
+    for (name, text) in environment.iter().filter(|(name, _)| name.starts_with("FILESAFETY_") && !is_of_receive(name)) {
         if let Some(setting) = SETTINGS.iter().find(|setting| setting.env == name) {
             let value = Value { text: text.clone(), origin: Origin::Environment(name.clone()) };
             if values.insert(setting.key, value).is_some() {

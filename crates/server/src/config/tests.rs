@@ -40,6 +40,17 @@ fn an_unknown_variable_stops_the_start_and_names_a_near_one() {
 }
 
 #[test]
+fn a_program_run_by_a_receiver_may_call_this_one() {
+    let given = [
+        ("FILESAFETY_SCAN_ID", "scn_1"),
+        ("FILESAFETY_VERDICT", "clean"),
+        ("FILESAFETY_SIGNATURE", ""),
+        ("FILESAFETY_RECEIVE_LISTEN", "x"),
+    ];
+    assert!(config(&given).is_ok());
+}
+
+#[test]
 fn a_bad_value_names_the_setting_and_the_remedy() {
     for (name, value, part) in [
         ("FILESAFETY_LISTEN", "8080", "FILESAFETY_LISTEN"),

@@ -22,7 +22,7 @@ use hyper_util::{
     client::legacy::connect::{Connected, Connection},
     rt::TokioIo,
 };
-use rustls::{CertificateError, ClientConfig, pki_types::ServerName};
+use rustls::{CertificateError, ClientConfig, ProtocolVersion, pki_types::ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
@@ -48,6 +48,21 @@ pub(super) enum Reach {
 pub(super) struct Connector {
     reach: Reach,
     tls: Arc<ClientConfig>,
+    names: Names,
+}
+
+/// What a test's names resolve to.
+#[cfg(test)]
+pub(super) type Answers = Arc<dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync>;
+
+/// Who knows the addresses of names.
+#[derive(Clone)]
+pub(super) enum Names {
+    /// The operating system, by its own rules.
+    System,
+    /// A test that plays a name server.
+    #[cfg(test)]
+    Told(Answers),
 }
 
 /// Why there is no connection.
@@ -82,7 +97,7 @@ pub(super) enum TlsFault {
 #[derive(Clone, Debug)]
 pub(super) struct Link {
     pub(super) address: SocketAddr,
-    /// `TLSv1_3` and the like; `None` in the clear.
+    /// `1.3` or `1.2`; `None` in the clear.
     pub(super) tls: Option<String>,
     /// Whether an answer came over it, so that a failure now may be of its age.
     answered: Arc<AtomicBool>,
@@ -120,8 +135,8 @@ impl Link {
 }
 
 impl Connector {
-    pub(super) fn new(reach: Reach, tls: Arc<ClientConfig>) -> Self {
-        Self { reach, tls }
+    pub(super) fn new(reach: Reach, tls: Arc<ClientConfig>, names: Names) -> Self {
+        Self { reach, tls, names }
     }
 
     async fn connect(self, uri: Uri) -> Result<Channel, ConnectError> {
@@ -130,7 +145,7 @@ impl Connector {
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let port = uri.port_u16().unwrap_or(if http { 80 } else { 443 });
 
-        let addresses = resolve(host, port).await?;
+        let addresses = self.names.resolve(host, port).await?;
         for address in &addresses {
             self.reach.check(address.ip(), http)?;
         }
@@ -145,20 +160,31 @@ impl Connector {
         let name = ServerName::try_from(host.to_owned()).map_err(|_| ConnectError::NoHost)?;
         let tls = TlsConnector::from(self.tls).connect(name, tcp).await;
         let tls = tls.map_err(|cause| ConnectError::Tls { address, fault: tls_fault(cause) })?;
-        let version = tls.get_ref().1.protocol_version().and_then(|version| version.as_str().map(str::to_owned));
+        let version = tls.get_ref().1.protocol_version().map(version_shown);
         let link = Link { address, tls: version, answered };
         Ok(Channel { stream: Stream::Tls(Box::new(TokioIo::new(tls))), link })
     }
 }
 
-/// All addresses of the name, in the order of the system's preference; at least one.
-async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectError> {
-    if let Ok(address) = host.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(address, port)]);
+fn version_shown(version: ProtocolVersion) -> String {
+    let name = version.as_str().map_or_else(|| format!("{version:?}"), str::to_owned);
+    name.strip_prefix("TLSv").map_or(name.clone(), |number| number.replace('_', "."))
+}
+
+impl Names {
+    /// All addresses of the name, in the order of preference; at least one. A literal stands for itself.
+    async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectError> {
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(address, port)]);
+        }
+        let failed = |cause| ConnectError::Dns { name: host.to_owned(), cause };
+        let addresses: Vec<_> = match self {
+            Self::System => tokio::net::lookup_host((host, port)).await.map_err(failed)?.collect(),
+            #[cfg(test)]
+            Self::Told(names) => names(host).map_err(failed)?.into_iter().map(|address| SocketAddr::new(address, port)).collect(),
+        };
+        if addresses.is_empty() { Err(failed(io::Error::other("it has no address"))) } else { Ok(addresses) }
     }
-    let failed = |cause| ConnectError::Dns { name: host.to_owned(), cause };
-    let addresses: Vec<_> = tokio::net::lookup_host((host, port)).await.map_err(failed)?.collect();
-    if addresses.is_empty() { Err(failed(io::Error::other("it has no address"))) } else { Ok(addresses) }
 }
 
 async fn dial(addresses: &[SocketAddr]) -> Result<(TcpStream, SocketAddr), ConnectError> {

@@ -19,7 +19,7 @@ use url::Url;
 use super::{
     USER_AGENT,
     address::{AddressPolicy, AddressRefused, IpNet, check, literal},
-    connect::{ConnectError, Connector, Reach},
+    connect::{ConnectError, Connector, Names, Reach},
     send::find,
     tls::client_config,
     webhook_url::without_query,
@@ -82,7 +82,7 @@ pub(crate) fn check_fetch_url(text: &str, allow_nets: &[IpNet]) -> Result<(), Fe
 
 impl Fetcher {
     pub(super) fn new(policy: AddressPolicy, roots: RootCertStore) -> Self {
-        let connector = Connector::new(Reach::Fetch(policy.clone()), client_config(roots, false));
+        let connector = Connector::new(Reach::Fetch(policy.clone()), client_config(roots, false), Names::System);
         let client = Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_max_idle_per_host(0)

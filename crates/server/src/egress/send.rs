@@ -21,7 +21,7 @@ use hyper_util::{
 use rustls::RootCertStore;
 
 use super::{
-    connect::{ConnectError, Connector, Link, Reach, TlsFault},
+    connect::{ConnectError, Connector, Link, Names, Reach, TlsFault},
     retry_after::retry_after,
     tls::client_config,
     webhook_url::WebhookUrlPolicy,
@@ -34,8 +34,9 @@ const READ_MAX: usize = 4096;
 const HEAD_MAX: usize = 1024;
 /// The status decides; whoever drips a body after it holds its place no longer than this.
 const BODY_PATIENCE: Duration = Duration::from_secs(1);
-/// Of one host's connections so many wait for the next request, for so long.
-const IDLE_PER_HOST: usize = 32;
+/// Of one host's connections so many wait for the next request, for so long: as many as it may have attempts under way, since to open them
+/// anew costs more than the attempts.
+const IDLE_PER_HOST: usize = 64;
 const IDLE_FOR: Duration = Duration::from_secs(20);
 /// Longest head of an answer.
 const ANSWER_HEAD_MAX: usize = 32 * 1024;
@@ -62,7 +63,7 @@ pub struct WebhookRequest<'a> {
 pub struct Outcome {
     /// Where the connection went.
     pub address: Option<SocketAddr>,
-    /// The TLS version spoken.
+    /// The version of TLS that was spoken: `1.3`.
     pub tls: Option<String>,
     pub status: Option<StatusCode>,
     /// How long the receiver asks to wait.
@@ -126,8 +127,8 @@ impl SendErrorKind {
 }
 
 impl WebhookSender {
-    pub(super) fn new(policy: WebhookUrlPolicy, roots: RootCertStore) -> Self {
-        let connector = Connector::new(Reach::Webhook(policy), client_config(roots, true));
+    pub(super) fn new(policy: WebhookUrlPolicy, roots: RootCertStore, names: Names) -> Self {
+        let connector = Connector::new(Reach::Webhook(policy), client_config(roots, true), names);
         let client = Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())

@@ -1,4 +1,5 @@
 use std::{
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -84,7 +85,106 @@ async fn addresses_are_judged_when_connecting() {
             assert!(matches!(fetched, Err(FetchError::Refused(_))), "{scheme} {host}: {fetched:?}");
         }
     }
+    // Spellings that the system's resolver knows and URLs do not.
+    for host in ["2130706433", "0177.0.0.1", "0x7f000001", "127.1", "017700000001"] {
+        let outcome = post(&strict, &format!("https://{host}:{port}/")).await;
+        assert!(matches!(kind(&outcome), Some(SendErrorKind::AddressRefused | SendErrorKind::Dns)), "{host}: {outcome:?}");
+    }
     assert_eq!(hits.load(Ordering::Relaxed), 0);
+}
+
+/// A way out where `names` says what each name resolves to.
+fn told(policy: WebhookUrlPolicy, names: impl Fn(&str) -> std::io::Result<Vec<IpAddr>> + Send + Sync + 'static) -> WebhookSender {
+    WebhookSender::new(policy, RootCertStore::empty(), Names::Told(Arc::new(names)))
+}
+
+async fn post_by(sender: &WebhookSender, url: &str) -> Outcome {
+    let request = WebhookRequest { url, headers: HeaderMap::new(), body: Bytes::from_static(b"{}"), timeout: Duration::from_secs(5) };
+    sender.send(request).await
+}
+
+#[tokio::test]
+async fn every_answer_of_a_name_must_be_public() {
+    let hits = Arc::new(AtomicUsize::new(0));
+    let seen = hits.clone();
+    let here = serve_raw(move |_| {
+        seen.fetch_add(1, Ordering::Relaxed);
+        async {}
+    })
+    .await;
+    for answers in [
+        ["127.0.0.1", "93.184.216.34"],
+        ["93.184.216.34", "127.0.0.1"],
+        ["::ffff:127.0.0.1", "::ffff:127.0.0.1"],
+        ["64:ff9b::7f00:1", "64:ff9b::7f00:1"],
+        ["2002:7f00:1::", "127.0.0.1"],
+        ["::127.0.0.1", "fe80::1"],
+        ["fd00::1", "169.254.169.254"],
+        ["100.64.0.1", "0.0.0.0"],
+    ] {
+        let sender = told(WebhookUrlPolicy::default(), move |_| Ok(answers.iter().map(|answer| answer.parse().unwrap()).collect()));
+        let outcome = post_by(&sender, &format!("https://app.example:{}/", here.port())).await;
+        assert_eq!((kind(&outcome), outcome.address), (Some(SendErrorKind::AddressRefused), None), "{answers:?}");
+    }
+    assert_eq!(hits.load(Ordering::Relaxed), 0, "no packet left");
+}
+
+#[tokio::test]
+async fn a_name_that_changes_its_mind_gains_nothing() {
+    let here = serve(None, |_| async { answer(200, &[("connection", "close")], "") }).await;
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let policy = WebhookUrlPolicy { allow_http: true, allow_nets: vec!["127.0.0.1".parse().unwrap()] };
+    // Good when it is asked first, bad ever after.
+    let sender = told(policy, move |_| {
+        let address = if count.fetch_add(1, Ordering::Relaxed) == 0 { "127.0.0.1" } else { "127.0.0.2" };
+        Ok(vec![address.parse().unwrap()])
+    });
+    let url = format!("http://app.example:{}/", here.port());
+    let first = post_by(&sender, &url).await;
+    assert_eq!(
+        (first.is_delivered(), first.address, asked.load(Ordering::Relaxed)),
+        (true, Some(here), 1),
+        "one look, and its answer dialled"
+    );
+    let second = post_by(&sender, &url).await;
+    assert_eq!((kind(&second), asked.load(Ordering::Relaxed)), (Some(SendErrorKind::AddressRefused), 2));
+}
+
+#[tokio::test]
+async fn name_servers_that_fail() {
+    for text in ["Temporary failure in name resolution", "Name or service not known"] {
+        let sender = told(WebhookUrlPolicy::default(), move |_| Err(std::io::Error::other(text)));
+        let outcome = post_by(&sender, "https://app.example/").await;
+        assert_eq!((kind(&outcome), outcome.address), (Some(SendErrorKind::Dns), None));
+        assert!(outcome.error.unwrap().text.contains(text));
+    }
+    let sender = told(WebhookUrlPolicy::default(), |_| Ok(Vec::new()));
+    assert_eq!(kind(&post_by(&sender, "https://app.example/").await), Some(SendErrorKind::Dns));
+}
+
+#[tokio::test]
+async fn http_2_is_spoken_where_it_is_offered() {
+    let authority = Authority::new();
+    let versions = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = versions.clone();
+    let address = serve(Some(authority.server("localhost", Validity::Now)), move |request| {
+        seen.lock().unwrap().push((request.version(), request.headers().contains_key("connection")));
+        async { answer(204, &[], "") }
+    })
+    .await;
+    let egress = loopback(authority.roots());
+    let url = format!("https://localhost:{}/", address.port());
+    assert!(post(&egress, &url).await.is_delivered());
+    let many = (0..50).map(|_| {
+        let (egress, url) = (egress.clone(), url.clone());
+        tokio::spawn(async move { post(&egress, &url).await })
+    });
+    for one in many.collect::<Vec<_>>() {
+        assert!(one.await.unwrap().is_delivered());
+    }
+    let versions = versions.lock().unwrap();
+    assert!(versions.len() == 51 && versions.iter().all(|version| *version == (http::Version::HTTP_2, false)), "{versions:?}");
 }
 
 #[tokio::test]
@@ -188,7 +288,7 @@ async fn https_works_reuses_connections_and_outlives_their_end() {
     for _ in 0..3 {
         let outcome = post(&egress, &format!("https://localhost:{}/hook?token=1", address.port())).await;
         assert!(outcome.is_delivered(), "{outcome:?}");
-        assert_eq!((outcome.address, outcome.tls.as_deref(), &outcome.body_head[..]), (Some(address), Some("TLSv1_3"), &b"ok"[..]));
+        assert_eq!((outcome.address, outcome.tls.as_deref(), &outcome.body_head[..]), (Some(address), Some("1.3"), &b"ok"[..]));
     }
     // One answer per connection, although it promised more.
     let address = serve_raw(|stream| async { drop(say(stream, b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await) }).await;

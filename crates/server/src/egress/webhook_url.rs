@@ -89,10 +89,13 @@ impl WebhookUrl {
         self.0.as_str()
     }
 
-    /// The host, with the port when it is not the scheme's own: what answers and logs show.
+    /// The host, with the port when it is not 443: what answers and logs show, and what tells receivers apart.
     pub fn host_shown(&self) -> String {
         let host = self.0.host_str().unwrap_or_default();
-        self.0.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+        match self.0.port_or_known_default() {
+            None | Some(443) => host.to_owned(),
+            Some(port) => format!("{host}:{port}"),
+        }
     }
 
     /// The URL as it may be shown; `?…` stands for a query.
@@ -170,5 +173,8 @@ mod tests {
         assert_eq!(format!("{url} {url:?}"), "https://app.example.com/a/b?… WebhookUrl(https://app.example.com/a/b?…)");
         assert!(url.as_str().contains("token=s3cret"));
         assert_eq!(parse("https://example.com:8443/").unwrap().host_shown(), "example.com:8443");
+        let policy = WebhookUrlPolicy { allow_http: true, allow_nets: vec!["127.0.0.0/8".parse().unwrap()] };
+        assert_eq!(WebhookUrl::parse("http://127.0.0.1/", &policy).unwrap().host_shown(), "127.0.0.1:80");
+        assert_eq!(WebhookUrl::parse("http://127.0.0.1:443/", &policy).unwrap().host_shown(), "127.0.0.1");
     }
 }

@@ -1,29 +1,34 @@
 //! Delivers webhooks: takes what is due from the store, signs and sends it, writes down how it went.
 //!
-//! The store hands out deliveries fairly between hosts and never more than [`PER_HOST`] of one host at once, so that a receiver which is
-//! slow or down takes nothing from the others. A try is counted before it is sent; a crash may repeat a delivery, but loses none.
+//! The store gives lines of deliveries their turns; [`slots`] decides how many of a line may go, so that a receiver which is slow or down takes
+//! nothing from the others. A try is counted before it is sent; a crash may repeat a delivery, but loses none.
 
+mod circuit;
+mod drift;
+mod record;
 mod secrets;
+mod signing;
+mod slots;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    collections::hash_map::RandomState,
+    collections::{HashMap, hash_map::RandomState},
     hash::BuildHasher,
     sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use filesafety::{SigningSecret, sign};
 use filesafety_model::{AccountId, EventId, RetrySchedule, Timestamp};
-use filesafety_store::{AttemptError, AttemptRecord, DeliveryClaim, Next, Store, StoreError, WebhookTarget};
-use http::{HeaderMap, HeaderValue, header};
+use filesafety_store::{
+    AttemptError, AttemptRecord, DeliveryClaim, FinishedAttempt, Lane, Line, Next, Store, StoreError, Turn, WebhookTarget,
+};
 use tokio::{
-    sync::{Notify, watch},
+    sync::{Notify, mpsc, watch},
     task::JoinSet,
 };
 
@@ -31,21 +36,20 @@ use crate::{
     announce, clock,
     egress::{self, Egress, Outcome, WebhookRequest},
 };
+use drift::{Drift, Jump};
+use record::Concluded;
 use secrets::SecretCache;
+use signing::headers;
+use slots::{Ended, SLOTS, Slots};
 
-/// Attempts under way at once.
-const ATTEMPTS: usize = 512;
-/// Attempts under way to one host.
-const PER_HOST: u32 = 16;
+/// Claims in one transaction.
+const BATCH: usize = 256;
 /// A claim outlives its attempt by so much, for writing the outcome down.
 const CLAIM_MARGIN: Duration = Duration::from_secs(30);
 /// Looks at the store so often even if nothing calls for it.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// How long a store that does not answer is left alone.
 const BLOCKED_FOR: Duration = Duration::from_secs(1);
-/// An outcome that cannot be written is tried again so often, a little later each time.
-const WRITES: u32 = 6;
-const WRITE_PAUSE: Duration = Duration::from_millis(200);
 
 /// Delivers the webhooks of this process.
 pub(crate) struct Deliverer {
@@ -55,6 +59,9 @@ pub(crate) struct Deliverer {
     timeout: Duration,
     wake: Arc<Notify>,
     secrets: SecretCache,
+    slots: Arc<Mutex<Slots>>,
+    /// Outcomes that wait to be written down.
+    unwritten: AtomicUsize,
     delivered: AtomicU64,
     failed: AtomicU64,
     abandoned: AtomicU64,
@@ -71,25 +78,22 @@ pub(crate) struct DeliveryCounts {
     pub(crate) abandoned: u64,
 }
 
-/// What to wait for before looking at the store again.
-enum Pause {
-    /// For an attempt to end.
-    ForRoom,
-    /// For something new, or as long.
-    ForNews(Duration),
-}
-
 /// An attempt and what the receiver asked for.
 struct Tried {
     record: AttemptRecord,
     retry_after: Option<Duration>,
 }
 
+/// Slots taken in a look, by line, until their claims are there.
+type Grants = HashMap<(String, AccountId, Lane), usize>;
+
 impl Deliverer {
     /// `timeout` is for one attempt; `wake` calls for a look at the store.
     pub(crate) fn new(store: Store, egress: Egress, retry: RetrySchedule, timeout: Duration, wake: Arc<Notify>) -> Arc<Self> {
         Arc::new(Self {
             secrets: SecretCache::default(),
+            slots: Arc::default(),
+            unwritten: AtomicUsize::new(0),
             store,
             egress,
             retry,
@@ -105,25 +109,31 @@ impl Deliverer {
 
     /// Delivers until drained. Dropping the future cuts attempts off; they are made again once their claims run out.
     pub(crate) async fn run(self: Arc<Self>) {
+        let (concluded, inbox) = mpsc::unbounded_channel();
+        // Dropped with this future, like the attempts.
+        let mut recorder = JoinSet::new();
+        recorder.spawn(self.clone().record(inbox));
         let mut attempts = JoinSet::new();
         let mut draining = self.draining.subscribe();
         let mut news = self.store.signals().deliveries;
+        let mut drift = Drift::new(clock::now(), Instant::now());
+        // The clock may have been set while the service was down.
+        self.realign().await;
         while !*draining.borrow_and_update() {
             while attempts.try_join_next().is_some() {}
             news.mark_unchanged();
-            let (room, patience) = match self.launch(&mut attempts).await {
-                Pause::ForRoom => (true, LOOK_EVERY),
-                Pause::ForNews(patience) => (false, patience),
-            };
+            self.heed(drift.read(clock::now(), Instant::now())).await;
+            let patience = self.look(&mut attempts, &concluded).await;
             tokio::select! {
                 _ = draining.changed() => {}
                 () = self.wake.notified() => {}
                 Ok(()) = news.changed() => {}
-                Some(_) = attempts.join_next(), if room => {}
                 () = tokio::time::sleep(patience) => {}
             }
         }
         while attempts.join_next().await.is_some() {}
+        drop(concluded);
+        while recorder.join_next().await.is_some() {}
         self.ended.send_replace(true);
     }
 
@@ -155,44 +165,90 @@ impl Deliverer {
         Ok(self.try_once(account, event, &target.url, body).await?.record)
     }
 
-    /// Starts attempts at what is due, as many as there is room for.
-    async fn launch(self: &Arc<Self>, attempts: &mut JoinSet<()>) -> Pause {
-        let room = ATTEMPTS.saturating_sub(attempts.len());
-        if room == 0 {
-            return Pause::ForRoom;
+    /// Hosts whose circuit is open.
+    pub(crate) fn open_circuits(&self) -> usize {
+        self.slots().open_circuits()
+    }
+
+    /// Starts attempts at what is due, as many as there is room for. How long nothing more is due.
+    async fn look(self: &Arc<Self>, attempts: &mut JoinSet<()>, concluded: &mpsc::UnboundedSender<Concluded>) -> Duration {
+        // The store is slow, or blocked: what ended must not pile up.
+        if self.unwritten.load(Ordering::Relaxed) >= SLOTS {
+            return BLOCKED_FOR;
         }
-        match self.claim(room).await {
-            Ok((claims, wait)) => {
-                let all = claims.len() < room;
-                for claim in claims {
-                    attempts.spawn(self.clone().attempt(claim));
+        let (now, started) = (clock::now(), Instant::now());
+        let until = now.plus(self.timeout).plus(CLAIM_MARGIN);
+        let grants: Arc<Mutex<Grants>> = Arc::default();
+        let turn = {
+            let (slots, grants) = (self.slots.clone(), grants.clone());
+            move |line: &Line| {
+                let turn = lock(&slots).turn(line, now, started);
+                if let Turn::Take(count) = turn {
+                    *lock(&grants).entry((line.host.clone(), line.account, line.lane)).or_default() += count;
                 }
-                if all { Pause::ForNews(wait) } else { Pause::ForRoom }
+                turn
+            }
+        };
+        let claimed = self.store.claim_deliveries(now, until, BATCH, turn).await;
+        let mut grants = std::mem::take(&mut *lock(&grants));
+        let patience = match claimed {
+            Ok(claimed) => {
+                for claim in claimed.claims {
+                    if let Some(count) = grants.get_mut(&(claim.host.clone(), claim.account, claim.lane)) {
+                        *count = count.saturating_sub(1);
+                    }
+                    attempts.spawn(self.clone().attempt(claim, started, concluded.clone()));
+                }
+                claimed.next.map_or(LOOK_EVERY, |next| next.since(clock::now()))
             }
             Err(error) => {
                 tracing::warn!(%error, "due webhooks cannot be read");
-                Pause::ForNews(BLOCKED_FOR)
+                BLOCKED_FOR
+            }
+        };
+        self.give_back(grants, started);
+        patience.min(LOOK_EVERY)
+    }
+
+    fn give_back(&self, grants: Grants, started: Instant) {
+        let mut slots = self.slots();
+        for ((host, account, lane), count) in grants {
+            for _ in 0..count {
+                slots.give_back(&host, account, lane, started);
             }
         }
     }
 
-    /// What may go now, and how long until more is due. What waits for its host does so until an attempt ends, which the store signals.
-    async fn claim(&self, room: usize) -> Result<(Vec<DeliveryClaim>, Duration), StoreError> {
-        let now = clock::now();
-        let limit = u32::try_from(room).unwrap_or(u32::MAX);
-        let until = now.plus(self.timeout).plus(CLAIM_MARGIN);
-        let claims = self.store.due_deliveries(now, until, limit, PER_HOST).await?;
-        // The claims stand: an error here must not drop them.
-        let next = self.store.next_due(now).await.unwrap_or(Some(now.plus(BLOCKED_FOR)));
-        // Measured from before the claim: what became due meanwhile is due at once.
-        Ok((claims, next.map_or(LOOK_EVERY, |due| due.since(clock::now())).min(LOOK_EVERY)))
+    /// What a clock that was set would spoil.
+    async fn heed(&self, jump: Option<Jump>) {
+        match jump {
+            None => {}
+            Some(Jump::Forward(by)) => {
+                tracing::warn!(seconds = by.as_secs(), "the clock went forward; some webhooks are tried again early");
+                if let Err(error) = self.store.extend_claims(by).await {
+                    tracing::warn!(%error, "claims may run out early; a webhook may be sent twice");
+                }
+            }
+            Some(Jump::Back(by)) => {
+                tracing::warn!(seconds = by.as_secs(), "the clock went back; webhooks are planned anew");
+                self.realign().await;
+            }
+        }
     }
 
-    async fn attempt(self: Arc<Self>, claim: DeliveryClaim) {
+    async fn realign(&self) {
+        let now = clock::now();
+        if let Err(error) = self.store.realign_deliveries(now, now.plus(self.retry.longest_wait())).await {
+            tracing::warn!(%error, "webhooks cannot be planned anew; some may be late");
+        }
+    }
+
+    async fn attempt(self: Arc<Self>, claim: DeliveryClaim, started: Instant, concluded: mpsc::UnboundedSender<Concluded>) {
         let tried = match self.try_once(claim.account, claim.event, &claim.target.url, claim.body.clone()).await {
             Ok(tried) => tried,
             Err(error) => {
                 tracing::warn!(%error, delivery = %claim.id, "the signing secrets cannot be read; the webhook waits");
+                self.slots().end(&claim.host, claim.account, claim.lane, started, Ended::Unsent, Instant::now());
                 // Nothing was sent, so no try is used up. If this fails too, the claim runs out by itself.
                 let _ = self.store.return_delivery(&claim, clock::now().plus(BLOCKED_FOR)).await;
                 return;
@@ -200,7 +256,14 @@ impl Deliverer {
         };
         let next = next_after(&self.retry, &claim, &tried, clock::now(), random_share());
         self.note(&claim, &tried.record, next);
-        self.write_down(&claim, tried.record, next).await;
+        let ended = match &tried.record.error {
+            None => Ended::Succeeded,
+            Some(error) if error.kind == NO_SECRET => Ended::Unsent,
+            Some(_) => Ended::Failed,
+        };
+        let (account, lane) = (claim.account, claim.lane);
+        let attempt = FinishedAttempt { delivery: claim.id, attempt: claim.attempt, host: claim.host, record: tried.record, next };
+        self.conclude(Concluded { attempt, account, lane, started, ended }, &concluded);
     }
 
     async fn try_once(&self, account: AccountId, event: EventId, url: &str, body: String) -> Result<Tried, StoreError> {
@@ -208,7 +271,7 @@ impl Deliverer {
         let started_at = clock::now();
         if secrets.is_empty() {
             let text = "the account has no signing secret, and nothing is sent unsigned".to_owned();
-            return Ok(Tried { record: unsent(started_at, AttemptError { kind: "no_secret".to_owned(), text }), retry_after: None });
+            return Ok(Tried { record: unsent(started_at, AttemptError { kind: NO_SECRET.to_owned(), text }), retry_after: None });
         }
         let headers = headers(&secrets, event, started_at, body.as_bytes());
         let request = WebhookRequest { url, headers, body: Bytes::from(body), timeout: self.timeout };
@@ -231,21 +294,16 @@ impl Deliverer {
         }
     }
 
-    async fn write_down(&self, claim: &DeliveryClaim, record: AttemptRecord, next: Next) {
-        for write in 1..=WRITES {
-            match self.store.finish_attempt(claim, record.clone(), next).await {
-                Ok(()) => return,
-                // The scan was erased, or the claim ran out and the delivery is someone else's.
-                Err(StoreError::LeaseLost | StoreError::NotFound) => return,
-                Err(error @ (StoreError::Unavailable(_) | StoreError::Conflict(_) | StoreError::Corrupt(_))) if write == WRITES => {
-                    tracing::error!(%error, delivery = %claim.id, "the outcome of a webhook cannot be written down; it is sent again");
-                }
-                Err(StoreError::Unavailable(_) | StoreError::Conflict(_) | StoreError::Corrupt(_)) => {
-                    tokio::time::sleep(WRITE_PAUSE * write).await;
-                }
-            }
-        }
+    fn slots(&self) -> MutexGuard<'_, Slots> {
+        lock(&self.slots)
     }
+}
+
+/// The kind of failure of an account without a signing secret.
+const NO_SECRET: &str = "no_secret";
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn next_after(retry: &RetrySchedule, claim: &DeliveryClaim, tried: &Tried, now: Timestamp, jitter: f64) -> Next {
@@ -260,24 +318,12 @@ fn random_share() -> f64 {
     (RandomState::new().hash_one(0u8) >> 11) as f64 / (1u64 << 53) as f64
 }
 
-fn headers(secrets: &[SigningSecret], event: EventId, now: Timestamp, body: &[u8]) -> HeaderMap {
-    let (id, seconds) = (event.to_string(), now.as_millis().div_euclid(1000));
-    let signature = sign::sign(secrets, &id, seconds, body);
-    let value = |text: String| HeaderValue::try_from(text).expect("ids, numbers and base64 are visible ASCII");
-    let mut headers = HeaderMap::with_capacity(5);
-    headers.insert(header::USER_AGENT, HeaderValue::from_static(egress::USER_AGENT));
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(sign::ID_HEADER, value(id));
-    headers.insert(sign::TIMESTAMP_HEADER, value(seconds.to_string()));
-    headers.insert(sign::SIGNATURE_HEADER, value(signature));
-    headers
-}
-
 fn record(started_at: Timestamp, outcome: Outcome) -> AttemptRecord {
     AttemptRecord {
         started_at,
         millis: u64::try_from(outcome.elapsed.as_millis()).unwrap_or(u64::MAX),
         address: outcome.address.map(|address| address.to_string()),
+        tls: outcome.tls,
         status: outcome.status.map(|status| status.as_u16()),
         error: outcome.error.map(|error| AttemptError { kind: error.kind.as_str().to_owned(), text: error.text }),
         response_head: outcome.body_head.into(),
@@ -285,5 +331,5 @@ fn record(started_at: Timestamp, outcome: Outcome) -> AttemptRecord {
 }
 
 fn unsent(started_at: Timestamp, error: AttemptError) -> AttemptRecord {
-    AttemptRecord { started_at, millis: 0, address: None, status: None, error: Some(error), response_head: Vec::new() }
+    AttemptRecord { started_at, millis: 0, address: None, tls: None, status: None, error: Some(error), response_head: Vec::new() }
 }

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use filesafety_engine::{Engine, Input, MemoryShort};
 use filesafety_model::{Report, ScanTypes};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::memory::Reservation;
 
@@ -40,6 +40,7 @@ pub(crate) enum JobFault {
 pub(crate) struct ScanThreads {
     engine: Arc<RwLock<Arc<Engine>>>,
     jobs: mpsc::Sender<Order>,
+    replaced: watch::Sender<u64>,
 }
 
 /// A job and where its outcome goes.
@@ -55,7 +56,7 @@ impl ScanThreads {
             let (engine, receiver) = (engine.clone(), receiver.clone());
             std::thread::Builder::new().name(format!("scan-{index}")).stack_size(16 << 20).spawn(move || run(&engine, &receiver))?;
         }
-        Ok(Self { engine, jobs: sender })
+        Ok(Self { engine, jobs: sender, replaced: watch::Sender::new(0) })
     }
 
     /// The engine that the next scan uses.
@@ -66,6 +67,12 @@ impl ScanThreads {
     /// Scans that run keep the engine they began with.
     pub(crate) fn replace_engine(&self, engine: Engine) {
         *self.engine.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(engine);
+        self.replaced.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Tells when another engine is in force. The value counts up.
+    pub(crate) fn replaced(&self) -> watch::Receiver<u64> {
+        self.replaced.subscribe()
     }
 
     /// Runs `job` on the next free thread.

@@ -5,6 +5,8 @@ use filesafety_store::{
     Accepted, Blob, FileFacts, NewScan, Outcome, Place, Recorded, ScanRecord, StateRecord, Store, StoreError, WebhookState,
 };
 
+use crate::announce;
+
 /// Either way a scan gets its bytes in a request.
 #[derive(Clone)]
 pub(crate) enum Ticket {
@@ -93,9 +95,12 @@ impl Ticket {
                 fingerprint: new.fingerprint.clone(),
                 state,
                 deduplicated,
+                sequence: 1,
+                updated_at: None,
                 webhook: new.webhook.as_ref().map(|webhook| WebhookState {
                     url_host: webhook.url_host.clone(),
-                    status: Some(filesafety_store::DeliveryStatus::Pending),
+                    // Where the scan names its events, they tell whether anything is to be sent; else the account's do.
+                    status: announced(&new.events).then_some(filesafety_store::DeliveryStatus::Pending),
                     attempts: 0,
                     delivery: outcome.delivery.map(|delivery| delivery.id),
                     event: Some(outcome.announcement.event),
@@ -103,4 +108,8 @@ impl Ticket {
             },
         }
     }
+}
+
+fn announced(events: &[String]) -> bool {
+    events.is_empty() || events.iter().any(|name| name == announce::SCAN_COMPLETE)
 }

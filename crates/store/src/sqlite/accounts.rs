@@ -1,30 +1,25 @@
-//! Accounts, keys, secrets, use.
+//! Accounts, keys, use.
 
-use filesafety_model::{AccountId, KeyId, SecretId, Timestamp};
+use filesafety_model::{AccountId, KeyId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
 use super::columns::{all, from_json, json, number, number_if_any, parsed, parsed_if_any, signed, time, time_if_any};
 use crate::{Account, Conflict, KeyRecord, NewKey, Overage, Result, StoreError, Usage};
 
-/// An account with its webhook's URL still sealed.
+/// An account with its webhook's URL and its headers still sealed.
 pub(crate) struct AccountRow {
     pub(crate) account: Account,
     /// The sealed URL and its host.
     pub(crate) webhook: Option<(Vec<u8>, String)>,
+    /// Sealed.
+    pub(crate) headers: Option<Vec<u8>>,
 }
 
-/// A signing secret, sealed.
-pub(crate) struct SecretRow {
-    pub(crate) id: SecretId,
-    pub(crate) created_at: Timestamp,
-    pub(crate) sealed: Vec<u8>,
-}
-
-const ACCOUNT: &str = "SELECT id, name, created_at, plan, quota, overage, rate, events, webhook_url, webhook_host FROM accounts ";
+const ACCOUNT: &str = "SELECT id, name, created_at, plan, quota, overage, rate, events, webhook_url, webhook_host, headers FROM accounts ";
 const KEY: &str = "SELECT id, account, name, prefix, created_at, last_used_at, revoked_at FROM keys ";
 
 /// Tells every process that something changed.
-fn bump(conn: &Connection) -> Result<()> {
+pub(crate) fn bump(conn: &Connection) -> Result<()> {
     conn.prepare_cached("UPDATE meta SET value = value + 1 WHERE name = 'generation'")?.execute([])?;
     Ok(())
 }
@@ -35,8 +30,8 @@ pub(crate) fn generation(conn: &Connection) -> Result<u64> {
 }
 
 pub(crate) fn insert(conn: &Connection, row: &AccountRow) -> Result<()> {
-    let sql = "INSERT INTO accounts (id, name, created_at, plan, quota, overage, rate, events, webhook_url, webhook_host) \
-         VALUES (:id, :name, :created_at, :plan, :quota, :overage, :rate, :events, :webhook_url, :webhook_host)";
+    let sql = "INSERT INTO accounts (id, name, created_at, plan, quota, overage, rate, events, webhook_url, webhook_host, headers) \
+         VALUES (:id, :name, :created_at, :plan, :quota, :overage, :rate, :events, :webhook_url, :webhook_host, :headers)";
     write(conn, sql, row).map_err(|error| match error {
         StoreError::Conflict(_) => Conflict::AccountExists.into(),
         other => other,
@@ -45,7 +40,7 @@ pub(crate) fn insert(conn: &Connection, row: &AccountRow) -> Result<()> {
 
 pub(crate) fn update(conn: &Connection, row: &AccountRow) -> Result<()> {
     let sql = "UPDATE accounts SET name = :name, created_at = :created_at, plan = :plan, quota = :quota, overage = :overage, rate = :rate, \
-         events = :events, webhook_url = :webhook_url, webhook_host = :webhook_host WHERE id = :id";
+         events = :events, webhook_url = :webhook_url, webhook_host = :webhook_host, headers = :headers WHERE id = :id";
     write(conn, sql, row)
 }
 
@@ -62,6 +57,7 @@ fn write(conn: &Connection, sql: &str, row: &AccountRow) -> Result<()> {
         ":events": json(&account.events)?,
         ":webhook_url": row.webhook.as_ref().map(|(url, _)| url),
         ":webhook_host": row.webhook.as_ref().map(|(_, host)| host),
+        ":headers": row.headers,
     });
     written.map_err(|error| if super::scans::is_duplicate(&error) { Conflict::IdExists.into() } else { StoreError::from(error) })?;
     bump(conn)
@@ -97,9 +93,10 @@ fn account(row: &Row<'_>) -> Result<AccountRow> {
         rate: parsed_if_any(row, "rate")?,
         events: from_json(row, "events")?,
         webhook: None,
+        headers: Vec::new(),
     };
     let webhook = row.get::<_, Option<Vec<u8>>>("webhook_url")?.zip(row.get("webhook_host")?);
-    Ok(AccountRow { account, webhook })
+    Ok(AccountRow { account, webhook, headers: row.get("headers")? })
 }
 
 pub(crate) fn insert_key(conn: &Connection, new: &NewKey) -> Result<KeyRecord> {
@@ -158,26 +155,6 @@ pub(crate) fn touch_key(conn: &Connection, id: KeyId, at: Timestamp) -> Result<(
     conn.prepare_cached("UPDATE keys SET last_used_at = max(coalesce(last_used_at, 0), ?2) WHERE id = ?1")?
         .execute(params![id.to_string(), at.as_millis()])?;
     Ok(())
-}
-
-pub(crate) fn secrets(conn: &Connection, account: AccountId) -> Result<Vec<SecretRow>> {
-    let mut query =
-        conn.prepare_cached("SELECT id, created_at, sealed FROM secrets WHERE account = ?1 ORDER BY created_at DESC, id DESC")?;
-    all(query.query([account.to_string()])?, |row| {
-        Ok(SecretRow { id: parsed(row, "id")?, created_at: time(row, "created_at")?, sealed: row.get("sealed")? })
-    })
-}
-
-pub(crate) fn insert_secret(conn: &Connection, account: AccountId, id: SecretId, sealed: &[u8], now: Timestamp) -> Result<()> {
-    by_id(conn, account)?;
-    let inserted = conn.prepare_cached("INSERT INTO secrets (id, account, sealed, created_at) VALUES (?1, ?2, ?3, ?4)")?.execute(params![
-        id.to_string(),
-        account.to_string(),
-        sealed,
-        now.as_millis()
-    ]);
-    inserted.map_err(|error| if super::scans::is_duplicate(&error) { Conflict::IdExists.into() } else { StoreError::from(error) })?;
-    bump(conn)
 }
 
 pub(crate) fn usage(conn: &Connection, account: AccountId, now: Timestamp) -> Result<Usage> {

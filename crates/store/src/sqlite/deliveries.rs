@@ -1,171 +1,81 @@
-//! Deliveries: claims that are fair between hosts, and the log of attempts.
+//! Deliveries: what follows their attempts.
 
-use filesafety_model::{AccountId, DeliveryId, EventId, ScanId, Timestamp};
-use rusqlite::{Connection, Row, params};
+use std::collections::HashMap;
 
-use super::columns::{all, firsts, number, number_if_any, parsed, signed, time, time_if_any};
-use crate::{AttemptError, AttemptRecord, Conflict, DeliveryStatus, Next, Result, StoreError};
+use filesafety_model::{AccountId, DeliveryId, ScanId, Timestamp};
+use rusqlite::{Connection, params};
 
-/// A claimed delivery, with its URL still sealed.
-pub(crate) struct ClaimRow {
-    pub(crate) id: DeliveryId,
-    pub(crate) attempt: u32,
-    pub(crate) try_number: u32,
-    pub(crate) account: AccountId,
-    pub(crate) scan: ScanId,
-    pub(crate) event: EventId,
-    pub(crate) event_name: String,
-    pub(crate) url: Vec<u8>,
-    pub(crate) url_host: String,
-    pub(crate) body: String,
-}
-
-/// An attempt as it was logged.
-pub(crate) struct AttemptRow {
-    pub(crate) delivery: DeliveryId,
-    pub(crate) event: EventId,
-    pub(crate) event_name: String,
-    pub(crate) number: u32,
-    pub(crate) started_at: Timestamp,
-    pub(crate) millis: Option<u64>,
-    pub(crate) address: Option<String>,
-    pub(crate) status: Option<u16>,
-    pub(crate) error: Option<AttemptError>,
-    pub(crate) response_head: Vec<u8>,
-    pub(crate) next_at: Option<Timestamp>,
-}
-
-/// A sealed URL and its host.
-pub(crate) type SealedTarget = (Vec<u8>, String);
-
-/// A delivery that is due.
-struct Due {
-    id: String,
-    due_at: i64,
-}
-
-/// Claims what is due: of each host in turn, the host that waits longest first.
-pub(crate) fn claim(conn: &Connection, now: Timestamp, until: Timestamp, limit: u32, per_host: u32) -> Result<Vec<ClaimRow>> {
-    return_overdue(conn, now)?;
-    let mut hosts = Vec::new();
-    for host in waiting_hosts(conn)? {
-        let due = due_of_host(conn, &host, now, limit, per_host)?;
-        hosts.extend((!due.is_empty()).then_some(due));
-    }
-    let mut turns: Vec<(usize, Due)> = hosts.into_iter().flat_map(|due| due.into_iter().enumerate()).collect();
-    turns.sort_by_key(|(place, due)| (*place, due.due_at));
-    turns.truncate(limit as usize);
-    turns.into_iter().map(|(_, due)| lease(conn, &due.id, now, until)).collect()
-}
-
-/// Hosts with deliveries that wait: one look into the index for each.
-fn waiting_hosts(conn: &Connection) -> Result<Vec<String>> {
-    let mut query = conn.prepare_cached(
-        "WITH RECURSIVE waiting (host) AS ( \
-           SELECT min(host) FROM deliveries WHERE status = 'pending' \
-           UNION ALL \
-           SELECT (SELECT min(host) FROM deliveries WHERE status = 'pending' AND host > waiting.host) FROM waiting WHERE host IS NOT NULL) \
-         SELECT host FROM waiting WHERE host IS NOT NULL",
-    )?;
-    firsts(query.query([])?)
-}
-
-/// What may go to the host now: a later event of a scan waits for the earlier ones.
-fn due_of_host(conn: &Connection, host: &str, now: Timestamp, limit: u32, per_host: u32) -> Result<Vec<Due>> {
-    let mut query = conn.prepare_cached("SELECT count(*) FROM deliveries WHERE status = 'delivering' AND host = ?1")?;
-    let under_way: i64 = query.query_row([host], |row| row.get(0))?;
-    let room = i64::from(per_host.min(limit)).min(i64::from(per_host) - under_way);
-    if room <= 0 {
-        return Ok(Vec::new());
-    }
-    let mut query = conn.prepare_cached(
-        "SELECT d.id, d.due_at FROM deliveries d WHERE d.status = 'pending' AND d.host = ?1 AND d.due_at <= ?2 \
-         AND NOT EXISTS (SELECT 1 FROM deliveries e WHERE e.scan = d.scan AND e.row < d.row AND e.status IN ('pending', 'delivering')) \
-         ORDER BY d.due_at LIMIT ?3",
-    )?;
-    all(query.query(params![host, now.as_millis(), room])?, |row| Ok(Due { id: row.get("id")?, due_at: row.get("due_at")? }))
-}
-
-/// Counts the attempt before it is made: a crash mid-request must use up a try.
-fn lease(conn: &Connection, id: &str, now: Timestamp, until: Timestamp) -> Result<ClaimRow> {
-    conn.prepare_cached(
-        "UPDATE deliveries SET status = 'delivering', attempts = attempts + 1, tries = tries + 1, lease_until = ?2 WHERE id = ?1",
-    )?
-    .execute(params![id, until.as_millis()])?;
-    conn.prepare_cached("INSERT INTO attempts (delivery, number, started_at) SELECT id, attempts, ?2 FROM deliveries WHERE id = ?1")?
-        .execute(params![id, now.as_millis()])?;
-    let mut query = conn.prepare_cached(
-        "SELECT d.id, d.attempts, d.tries, d.account, d.scan, d.event, e.name, e.body, s.webhook_url, d.host FROM deliveries d \
-         JOIN events e ON e.id = d.event JOIN scans s ON s.id = d.scan WHERE d.id = ?1",
-    )?;
-    let mut rows = query.query([id])?;
-    let row = rows.next()?.ok_or(StoreError::NotFound)?;
-    Ok(ClaimRow {
-        id: parsed(row, "id")?,
-        attempt: number(row, "attempts")?,
-        try_number: number(row, "tries")?,
-        account: parsed(row, "account")?,
-        scan: parsed(row, "scan")?,
-        event: parsed(row, "event")?,
-        event_name: row.get("name")?,
-        url: row.get::<_, Option<Vec<u8>>>("webhook_url")?.unwrap_or_default(),
-        url_host: row.get("host")?,
-        body: row.get("body")?,
-    })
-}
-
-/// Claims that ran out by `now`: their sender is gone, nobody knows how far it came.
-fn return_overdue(conn: &Connection, now: Timestamp) -> Result<()> {
-    let end = now.as_millis();
-    conn.prepare_cached(
-        "UPDATE attempts SET error_kind = 'interrupted', error_text = 'The sender stopped before the answer came.', next_at = ?1 \
-         WHERE (delivery, number) IN (SELECT id, attempts FROM deliveries WHERE status = 'delivering' AND lease_until <= ?1)",
-    )?
-    .execute([end])?;
-    conn.prepare_cached(
-        "UPDATE deliveries SET status = 'pending', lease_until = NULL, due_at = ?1 WHERE status = 'delivering' AND lease_until <= ?1",
-    )?
-    .execute([end])?;
-    Ok(())
-}
+use super::{
+    columns::{parsed, parsed_if_any, signed},
+    lines,
+};
+use crate::{AttemptRecord, Conflict, DeliveryStatus, FinishedAttempt, Next, Result, StoreError};
 
 /// Ends all claims: their process is gone. The next look for due deliveries brings them back. How many.
 pub(crate) fn recover(conn: &Connection) -> Result<u64> {
     Ok(conn.prepare_cached("UPDATE deliveries SET lease_until = 0 WHERE status = 'delivering'")?.execute([])? as u64)
 }
 
-pub(crate) fn finish(conn: &Connection, id: DeliveryId, attempt: u32, record: &AttemptRecord, next: Next) -> Result<()> {
-    let (status, due_at) = match next {
+/// Writes down attempts that ended, and gives the lines of their hosts a turn. Which of them still held their claims.
+pub(crate) fn finish(conn: &Connection, ended: &[FinishedAttempt], now: Timestamp) -> Result<Vec<bool>> {
+    let mut hosts: HashMap<&str, bool> = HashMap::new();
+    let mut held = Vec::with_capacity(ended.len());
+    for attempt in ended {
+        held.push(finish_one(conn, attempt)?);
+        *hosts.entry(&attempt.host).or_default() |= attempt.next == Next::Delivered;
+    }
+    for (host, succeeded) in hosts {
+        lines::release(conn, host, succeeded, now)?;
+    }
+    Ok(held)
+}
+
+fn finish_one(conn: &Connection, ended: &FinishedAttempt) -> Result<bool> {
+    let (status, due_at) = match ended.next {
         Next::Delivered => (DeliveryStatus::Delivered, None),
         Next::RetryAt(at) => (DeliveryStatus::Pending, Some(at.as_millis())),
         Next::Abandoned => (DeliveryStatus::Abandoned, None),
     };
-    let id = id.to_string();
+    let (id, record) = (ended.delivery.to_string(), &ended.record);
     let held = conn
         .prepare_cached(
             "UPDATE deliveries SET status = ?3, due_at = coalesce(?4, due_at), lease_until = NULL WHERE id = ?1 AND attempts = ?2 AND status = 'delivering'",
         )?
-        .execute(params![id, attempt, status.as_str(), due_at])?;
+        .execute(params![id, ended.attempt, status.as_str(), due_at])?;
     if held == 0 {
-        return Err(StoreError::LeaseLost);
+        return Ok(false);
     }
     let head = record.response_head.get(..AttemptRecord::MAX_RESPONSE_HEAD).unwrap_or(&record.response_head);
     conn.prepare_cached(
-        "UPDATE attempts SET started_at = ?3, millis = ?4, address = ?5, status = ?6, error_kind = ?7, error_text = ?8, response_head = ?9, \
-         next_at = ?10 WHERE delivery = ?1 AND number = ?2",
+        "UPDATE attempts SET started_at = ?3, millis = ?4, address = ?5, tls = ?6, status = ?7, error_kind = ?8, error_text = ?9, \
+         response_head = ?10, next_at = ?11 WHERE delivery = ?1 AND number = ?2",
     )?
     .execute(params![
         id,
-        attempt,
+        ended.attempt,
         record.started_at.as_millis(),
         signed(record.millis),
         record.address,
+        record.tls,
         record.status,
         record.error.as_ref().map(|error| &error.kind),
         record.error.as_ref().map(|error| &error.text),
         head,
         due_at
     ])?;
+    if due_at.is_none() {
+        unblock_next(conn, &id)?;
+    }
+    Ok(true)
+}
+
+/// The delivery came to its end: the next event of its scan may go.
+fn unblock_next(conn: &Connection, id: &str) -> Result<()> {
+    conn.prepare_cached(
+        "UPDATE deliveries SET blocked = 0 WHERE blocked = 1 AND row = \
+         (SELECT min(n.row) FROM deliveries d JOIN deliveries n ON n.scan = d.scan AND n.row > d.row WHERE d.id = ?1)",
+    )?
+    .execute([id])?;
     Ok(())
 }
 
@@ -173,8 +83,8 @@ pub(crate) fn give_back(conn: &Connection, id: DeliveryId, attempt: u32, due_at:
     let id = id.to_string();
     let held = conn
         .prepare_cached(
-            "UPDATE deliveries SET status = 'pending', due_at = ?3, lease_until = NULL, attempts = attempts - 1, tries = tries - 1 \
-             WHERE id = ?1 AND attempts = ?2 AND status = 'delivering'",
+            "UPDATE deliveries SET status = 'pending', due_at = ?3, lease_until = NULL, attempts = attempts - 1, tries = tries - 1, \
+             lane = CASE attempts WHEN 1 THEN 'first' ELSE 'retry' END WHERE id = ?1 AND attempts = ?2 AND status = 'delivering'",
         )?
         .execute(params![id, attempt, due_at.as_millis()])?;
     if held == 0 {
@@ -188,45 +98,6 @@ pub(crate) fn bring_forward(conn: &Connection, id: DeliveryId, at: Timestamp) ->
     conn.prepare_cached("UPDATE deliveries SET due_at = ?2 WHERE id = ?1 AND status = 'pending' AND attempts = 0 AND due_at > ?2")?
         .execute(params![id.to_string(), at.as_millis()])?;
     Ok(())
-}
-
-pub(crate) fn next_due(conn: &Connection, now: Timestamp) -> Result<Option<Timestamp>> {
-    let mut query = conn.prepare_cached(
-        "SELECT min(at) FROM (SELECT min(due_at) AS at FROM deliveries WHERE status = 'pending' AND due_at > ?1 \
-         UNION ALL SELECT min(lease_until) FROM deliveries WHERE status = 'delivering')",
-    )?;
-    Ok(query.query_row([now.as_millis()], |row| row.get::<_, Option<i64>>(0))?.map(Timestamp::from_millis))
-}
-
-/// Every attempt of the scan, and where they went.
-pub(crate) fn attempts(conn: &Connection, account: AccountId, scan: ScanId) -> Result<(Vec<AttemptRow>, Option<SealedTarget>)> {
-    let mut query = conn.prepare_cached("SELECT webhook_url, webhook_host FROM scans WHERE id = ?1 AND account = ?2")?;
-    let target = query.query_row([scan.to_string(), account.to_string()], |row| {
-        Ok(row.get::<_, Option<Vec<u8>>>(0)?.zip(row.get::<_, Option<String>>(1)?))
-    })?;
-    let mut query = conn.prepare_cached(
-        "SELECT a.delivery, d.event, e.name, a.number, a.started_at, a.millis, a.address, a.status, a.error_kind, a.error_text, \
-         a.response_head, a.next_at FROM deliveries d JOIN attempts a ON a.delivery = d.id JOIN events e ON e.id = d.event \
-         WHERE d.scan = ?1 ORDER BY a.started_at, d.row, a.number",
-    )?;
-    Ok((all(query.query([scan.to_string()])?, attempt)?, target))
-}
-
-fn attempt(row: &Row<'_>) -> Result<AttemptRow> {
-    let kind: Option<String> = row.get("error_kind")?;
-    Ok(AttemptRow {
-        delivery: parsed(row, "delivery")?,
-        event: parsed(row, "event")?,
-        event_name: row.get("name")?,
-        number: number(row, "number")?,
-        started_at: time(row, "started_at")?,
-        millis: number_if_any(row, "millis")?,
-        address: row.get("address")?,
-        status: number_if_any(row, "status")?,
-        error: kind.zip(row.get("error_text")?).map(|(kind, text)| AttemptError { kind, text }),
-        response_head: row.get("response_head")?,
-        next_at: time_if_any(row, "next_at")?,
-    })
 }
 
 /// Makes the scan's newest delivery due at `now`, with a fresh schedule.
@@ -244,7 +115,7 @@ pub(crate) fn redeliver(conn: &Connection, account: AccountId, scan: ScanId, now
     if !finished {
         return Err(Conflict::ScanInProgress.into());
     }
-    let id: DeliveryId = super::columns::parsed_if_any(row, "id")?.ok_or(StoreError::Conflict(Conflict::NoWebhook))?;
+    let id: DeliveryId = parsed_if_any(row, "id")?.ok_or(StoreError::Conflict(Conflict::NoWebhook))?;
     if parsed::<DeliveryStatus>(row, "status")? == DeliveryStatus::Delivering {
         return Err(Conflict::DeliveryInProgress.into());
     }

@@ -3,8 +3,11 @@
 use filesafety_model::{AccountId, Judgement, ScanId, ScanState, Sha256, Timestamp, Verdict};
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params, types::Value};
 
-use super::columns::{
-    all, damaged, digest_if_any, from_json, number, number_if_any, parsed, parsed_if_any, signed, time, types, types_text,
+use super::{
+    columns::{
+        all, damaged, digest_if_any, from_json, number, number_if_any, parsed, parsed_if_any, signed, time, time_if_any, types, types_text,
+    },
+    events,
 };
 use crate::{
     Conflict, Cursor, DeliveryStatus, Earlier, FileFacts, ListFilter, NewScan, Page, QuotaExceeded, Result, Reusable, ScanRecord,
@@ -49,7 +52,7 @@ pub(crate) struct Held {
 }
 
 const RECORD: &str = "SELECT s.id, s.account, s.key, s.created_at, s.lane, s.source, s.types, s.metadata, s.events, s.policy, s.fingerprint, \
-     s.webhook_host, s.file_name, s.size, s.sha256, s.media_type, s.state, s.judgement, s.finished_at, s.deduplicated, s.expires_at ";
+     s.webhook_host, s.file_name, s.size, s.sha256, s.media_type, s.state, s.judgement, s.finished_at, s.deduplicated, s.expires_at, s.sequence, s.updated_at ";
 
 const INSERT: &str = "INSERT INTO scans (id, account, key, created_at, lane, source, types, metadata, events, policy, fingerprint, \
      webhook_url, webhook_host, file_name, size, sha256, media_type, state, verdict, judgement, finished_at, deduplicated, counted, \
@@ -242,29 +245,7 @@ pub(crate) fn count_in(conn: &Connection, scan: ScanId, at: Option<Timestamp>) -
 
 /// Writes down the event of a finished scan, and the delivery if it has a webhook.
 pub(crate) fn announce(conn: &Connection, scan: ScanId, finish: &Finish) -> Result<()> {
-    let (id, outcome) = (scan.to_string(), &finish.outcome);
-    let announcement = &outcome.announcement;
-    let event = announcement.event.to_string();
-    conn.prepare_cached(
-        "INSERT INTO events (id, account, scan, name, sequence, body, webhook, created_at) \
-         SELECT ?1, account, id, ?3, ?4, ?5, ?6 AND webhook_host IS NOT NULL, ?7 FROM scans WHERE id = ?2",
-    )?
-    .execute(params![
-        event,
-        id,
-        announcement.name,
-        announcement.sequence,
-        announcement.body,
-        outcome.delivery.is_some(),
-        announcement.created_at.as_millis()
-    ])?;
-    if let Some(delivery) = &outcome.delivery {
-        conn.prepare_cached(
-            "INSERT INTO deliveries (id, account, scan, event, host, status, due_at) \
-             SELECT ?1, account, id, ?3, webhook_host, 'pending', ?4 FROM scans WHERE id = ?2 AND webhook_host IS NOT NULL",
-        )?
-        .execute(params![delivery.id.to_string(), id, event, delivery.due_at.as_millis()])?;
-    }
+    events::announce(conn, scan, &finish.outcome.announcement, finish.outcome.delivery.as_ref())?;
     Ok(())
 }
 
@@ -446,6 +427,8 @@ pub(crate) fn record(conn: &Connection, row: &Row<'_>) -> Result<ScanRecord> {
         fingerprint: row.get("fingerprint")?,
         state,
         deduplicated: row.get("deduplicated")?,
+        sequence: number(row, "sequence")?,
+        updated_at: time_if_any(row, "updated_at")?,
         webhook,
     })
 }

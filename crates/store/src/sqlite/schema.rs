@@ -8,7 +8,11 @@ use crate::{
 };
 
 /// What version `n` adds stands at place `n - 1`.
-const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/sqlite/0001_first.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("../../migrations/sqlite/0001_first.sql"),
+    include_str!("../../migrations/sqlite/0002_deliveries.sql"),
+    include_str!("../../migrations/sqlite/0003_secrets.sql"),
+];
 
 /// The schema this build writes.
 pub(crate) const KNOWN: u32 = MIGRATIONS.len() as u32;
@@ -52,5 +56,54 @@ pub(crate) fn check_master_key(conn: &mut Connection, sealer: &Sealer) -> Result
             transaction.commit().map_err(StoreError::from)?;
             Ok(())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Access;
+
+    #[test]
+    fn deliveries_of_the_first_version_stand_in_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut conn = crate::sqlite::connect(&folder.path().join("t.db"), Access::Exclusive).unwrap();
+        conn.execute_batch(MIGRATIONS[0]).unwrap();
+        conn.pragma_update(None, "user_version", 1).unwrap();
+        conn.pragma_update(None, "foreign_keys", "OFF").unwrap();
+        for (row, scan, host, status, attempts) in [
+            (1, "s1", "a.example", "pending", 0),
+            (2, "s1", "a.example", "pending", 0),
+            (3, "s2", "b.example:8443", "pending", 2),
+            (4, "s3", "[::1]", "delivered", 1),
+            (5, "s3", "[::1]", "pending", 1),
+            (6, "s4", "[::1]:9", "delivering", 1),
+        ] {
+            conn.execute(
+                "INSERT INTO deliveries (row, id, account, scan, event, host, status, attempts, due_at) VALUES (?1, 'd' || ?1, 'acc', ?2, 'e', ?3, ?4, ?5, ?1)",
+                params![row, scan, host, status, attempts],
+            )
+            .unwrap();
+        }
+        migrate(&mut conn).unwrap();
+        let read = |sql: &str| -> Vec<String> {
+            let mut query = conn.prepare(sql).unwrap();
+            query.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+        };
+        assert_eq!(
+            read("SELECT host || ' ' || lane || ' ' || blocked FROM deliveries ORDER BY row"),
+            [
+                "a.example:443 first 0",
+                "a.example:443 first 1",
+                "b.example:8443 retry 0",
+                "[::1]:443 retry 0",
+                "[::1]:443 retry 0",
+                "[::1]:9 retry 0"
+            ]
+        );
+        assert_eq!(
+            read("SELECT host || ' ' || lane || ' ' || turn_at FROM lines ORDER BY row"),
+            ["[::1]:443 retry 5", "a.example:443 first 1", "b.example:8443 retry 3"]
+        );
     }
 }

@@ -1,7 +1,7 @@
 use filesafety_model::{AccountId, KeyId};
-use filesafety_store::{Access, AccountChange, Conflict, NewKey, Overage, Rate, StoreError};
+use filesafety_store::{Access, Account, AccountChange, Conflict, CustomHeader, NewKey, Overage, Rate, StoreError};
 
-use crate::support::{Fixture, at, entropy, fixture, key_id, now, open, secret_id, webhook};
+use crate::support::{Fixture, at, entropy, fixture, key_id, now, open, quota, webhook};
 
 fn key(f: &Fixture, sha256: [u8; 32]) -> NewKey {
     NewKey { id: key_id(), account: f.account, name: "ci".into(), sha256, prefix: "fs_live_ab".into(), created_at: now() }
@@ -19,6 +19,7 @@ async fn accounts_are_made_once_and_changed_field_by_field() {
         rate: Some(Some(Rate::Limit { per_second: 1, burst: 2 })),
         events: Some(vec!["scan.verdict_updated".into()]),
         webhook: Some(webhook("hooks.example")),
+        ..AccountChange::default()
     };
     let set = f.store.set_account("default", change).await.unwrap();
     assert_eq!(f.store.account(f.account).await.unwrap(), set);
@@ -75,14 +76,28 @@ async fn another_process_sees_changes_by_the_generation() {
 }
 
 #[tokio::test]
-async fn signing_secrets_come_back_and_are_not_shown() {
+async fn headers_of_an_account_are_sealed_and_changed_by_their_names() {
     let f = fixture().await;
-    f.store.add_signing_secret(f.account, secret_id(), b"older-secret", now()).await.unwrap();
-    f.store.add_signing_secret(f.account, secret_id(), b"newer-secret", at(1)).await.unwrap();
-    let secrets = f.store.signing_secrets(f.account).await.unwrap();
-    assert_eq!(secrets.iter().map(|secret| secret.expose()).collect::<Vec<_>>(), [b"newer-secret", b"older-secret"]);
-    assert!(!format!("{secrets:?}").contains("secret\": ["));
-    assert!(format!("{secrets:?}").contains("[redacted]"));
-    let nobody = f.store.add_signing_secret(AccountId::new(now(), entropy()), secret_id(), b"x", now()).await;
-    assert!(matches!(nobody, Err(StoreError::NotFound)));
+    let header = |name: &str, value: &str| CustomHeader { name: name.into(), value: value.into() };
+    let set = |headers: Vec<CustomHeader>| AccountChange { set_headers: headers, ..AccountChange::default() };
+    let account = f.store.set_account("default", set(vec![header("X-One", "SESAME"), header("X-Two", "2")])).await.unwrap();
+    assert_eq!(account.headers, [header("X-One", "SESAME"), header("X-Two", "2")]);
+    assert!(!format!("{account:?}").contains("SESAME"));
+    // Another change leaves them; one of the same name, in any case, takes the other's place.
+    f.store.set_account("default", quota(5)).await.unwrap();
+    let change = AccountChange { remove_headers: vec!["x-two".into(), "x-none".into()], ..set(vec![header("x-one", "new")]) };
+    f.store.set_account("default", change).await.unwrap();
+    assert_eq!(f.store.account(f.account).await.unwrap().headers, [header("x-one", "new")]);
+    assert_eq!(f.store.account_named("default").await.unwrap().quota, Some(5));
+    let many = (0..Account::MAX_HEADERS).map(|number| header(&format!("X-{number}"), "v")).collect();
+    let refused = f.store.set_account("default", set(many)).await;
+    assert!(matches!(refused, Err(StoreError::Conflict(Conflict::TooManyHeaders))));
+    f.store.set_account("default", AccountChange { remove_headers: vec!["X-ONE".into()], ..AccountChange::default() }).await.unwrap();
+    assert!(f.store.account(f.account).await.unwrap().headers.is_empty());
+    f.store.set_account("default", set(vec![header("X-At-Rest", "TOKEN-AT-REST")])).await.unwrap();
+    f.store.close().await;
+    for file in std::fs::read_dir(f.folder.path().join("data")).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file()) {
+        let bytes = std::fs::read(&file).unwrap();
+        assert!(!bytes.windows(13).any(|window| window == b"TOKEN-AT-REST"), "{file:?}");
+    }
 }

@@ -1,20 +1,20 @@
 use std::time::Duration;
 
-use filesafety_model::Timestamp;
+use filesafety_model::{AccountId, Timestamp};
 use filesafety_store::{After, AttemptError, AttemptRecord, Conflict, DeliveryClaim, DeliveryStatus, Next, StoreError};
 
-use crate::support::{Fixture, at, attempt, fixture, webhook};
+use crate::support::{Fixture, at, attempt, claims, entropy, fixture, webhook};
 
 async fn due(f: &Fixture, now: Timestamp) -> Vec<DeliveryClaim> {
-    f.store.due_deliveries(now, now.plus(Duration::from_secs(20)), 100, 100).await.unwrap()
+    claims(&f.store, now, now.plus(Duration::from_secs(20))).await.claims
 }
 
 #[tokio::test]
 async fn a_delivery_waits_for_its_time_and_is_tried_until_it_arrives() {
     let f = fixture().await;
     let id = f.finished(|new, _| new.webhook = webhook("a.example")).await;
-    assert!(due(&f, at(4)).await.is_empty());
-    assert_eq!(f.store.next_due(at(4)).await.unwrap(), Some(at(5)));
+    let early = claims(&f.store, at(4), at(20)).await;
+    assert_eq!((early.claims.len(), early.next), (0, Some(at(5))));
     let claim = due(&f, at(5)).await.remove(0);
     assert_eq!((claim.scan, claim.attempt, claim.try_number), (id, 1, 1));
     assert_eq!(claim.target.url, "https://a.example/hook?token=SESAME");
@@ -28,14 +28,15 @@ async fn a_delivery_waits_for_its_time_and_is_tried_until_it_arrives() {
     };
     f.store.finish_attempt(&claim, failed, Next::RetryAt(at(16))).await.unwrap();
     assert!(matches!(f.store.finish_attempt(&claim, attempt(200), Next::Delivered).await, Err(StoreError::LeaseLost)));
-    assert_eq!(f.store.next_due(at(6)).await.unwrap(), Some(at(16)));
+    assert_eq!(claims(&f.store, at(6), at(20)).await.next, Some(at(16)));
     let claim = due(&f, at(16)).await.remove(0);
     f.store.finish_attempt(&claim, attempt(204), Next::Delivered).await.unwrap();
-    assert_eq!(f.store.next_due(at(16)).await.unwrap(), None);
-    let log = f.store.deliveries(f.account, id).await.unwrap();
+    assert_eq!(claims(&f.store, at(16), at(20)).await.next, None);
+    let log = f.store.deliveries(f.account, id).await.unwrap().attempts;
     assert_eq!(log.iter().map(|one| (one.number, one.status)).collect::<Vec<_>>(), [(1, None), (2, Some(204))]);
     assert_eq!((log[0].next_attempt_at, log[1].next_attempt_at), (Some(at(16)), None));
     assert_eq!((log[0].error.as_ref().unwrap().kind.as_str(), log[1].response_head.len()), ("timeout", 1024));
+    assert_eq!(log[1].tls.as_deref(), Some("1.3"));
     let webhook = f.store.scan(f.account, id).await.unwrap().webhook.unwrap();
     assert_eq!((webhook.status, webhook.attempts), (Some(DeliveryStatus::Delivered), 2));
 }
@@ -52,37 +53,12 @@ async fn a_crash_mid_request_uses_up_a_try_and_loses_nothing() {
     assert_eq!(f.store.recover().await.unwrap().deliveries, 1);
     let third = due(&f, at(26)).await.remove(0);
     assert_eq!(third.attempt, 3);
-    let log = f.store.deliveries(f.account, id).await.unwrap();
+    let log = f.store.deliveries(f.account, id).await.unwrap().attempts;
     assert_eq!(log[0].error.as_ref().unwrap().kind, "interrupted");
     assert_eq!((log[2].millis, &log[2].error), (None, &None));
     f.store.return_delivery(&third, at(30)).await.unwrap();
-    assert_eq!(f.store.deliveries(f.account, id).await.unwrap().len(), 2);
+    assert_eq!(f.store.deliveries(f.account, id).await.unwrap().attempts.len(), 2);
     assert_eq!(due(&f, at(30)).await.remove(0).attempt, 3);
-}
-
-#[tokio::test]
-async fn hosts_share_what_there_is() {
-    let f = fixture().await;
-    for number in 0..20 {
-        f.finished(|new, outcome| {
-            new.webhook = webhook("busy.example");
-            outcome.delivery.as_mut().unwrap().due_at = at(number / 10);
-        })
-        .await;
-    }
-    for host in ["b.example", "c.example:8443"] {
-        f.finished(|new, outcome| {
-            new.webhook = webhook(host);
-            outcome.delivery.as_mut().unwrap().due_at = at(4);
-        })
-        .await;
-    }
-    let hosts = |claims: Vec<DeliveryClaim>| claims.into_iter().map(|claim| claim.target.url_host).collect::<Vec<_>>();
-    let first = hosts(f.store.due_deliveries(at(5), at(60), 4, 3).await.unwrap());
-    assert_eq!(first, ["busy.example", "b.example", "c.example:8443", "busy.example"]);
-    assert_eq!(hosts(f.store.due_deliveries(at(5), at(60), 10, 3).await.unwrap()), ["busy.example"]);
-    assert!(f.store.due_deliveries(at(5), at(60), 10, 3).await.unwrap().is_empty());
-    assert_eq!(f.store.next_due(at(5)).await.unwrap(), Some(at(60)), "what the host has no room for does not make the caller spin");
 }
 
 #[tokio::test]
@@ -114,11 +90,11 @@ async fn redelivers_what_was_abandoned() {
     let retried = due(&f, at(100)).await.remove(0);
     assert_eq!((retried.event, retried.attempt, retried.try_number), (claim.event, 2, 1));
     f.store.finish_attempt(&retried, attempt(200), Next::Delivered).await.unwrap();
-    assert_eq!(f.store.deliveries(f.account, id).await.unwrap().len(), 2);
+    assert_eq!(f.store.deliveries(f.account, id).await.unwrap().attempts.len(), 2);
 
     let silent = f.finished(|_, _| {}).await;
     assert!(matches!(f.store.redeliver(f.account, silent, at(1)).await, Err(StoreError::Conflict(Conflict::NoWebhook))));
-    assert!(f.store.deliveries(f.account, silent).await.unwrap().is_empty());
+    assert!(f.store.deliveries(f.account, silent).await.unwrap().attempts.is_empty());
     let waiting = f.queued(|new| new.webhook = webhook("a.example")).await;
     assert!(matches!(f.store.redeliver(f.account, waiting, at(1)).await, Err(StoreError::Conflict(Conflict::ScanInProgress))));
 }
@@ -156,4 +132,41 @@ async fn erasing_the_newest_event_repeats_none_and_hides_none() {
     let next = f.finished(|_, _| {}).await;
     let page = f.store.events_since(f.account, After::Place(seen.place), at(0), 10).await.unwrap();
     assert_eq!(page.events.iter().map(|event| event.scan).collect::<Vec<_>>(), [next]);
+}
+
+#[tokio::test]
+async fn every_bookmark_is_read_by_its_account_alone() {
+    let f = fixture().await;
+    let other = AccountId::new(at(0), entropy());
+    for number in 0..300 {
+        f.finished(|_, _| {}).await;
+        let place = f.store.newest_place(f.account).await.unwrap();
+        let text = f.store.bookmark(f.account, place, at(number));
+        assert_eq!(f.store.read_bookmark(f.account, &text), Some(After::Bookmark { place, at: at(number) }), "{text}");
+        assert_eq!(f.store.read_bookmark(other, &text), None);
+        assert_eq!(f.store.read_bookmark(f.account, &text.replace("at_", "at_1")), None);
+    }
+    for text in ["", "at_", "at_1", "at_1_2", "at_1_2_", "at_x_2_AAAAAAAAAAAAAAAA", "evt_01ARZ3NDEKTSV4RRFFQ69G5FAV"] {
+        assert_eq!(f.store.read_bookmark(f.account, text), None, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_bookmark_resumes_until_it_is_too_old_or_of_a_day_to_come() {
+    let f = fixture().await;
+    let scan = f.finished(|_, _| {}).await;
+    let place = f.store.newest_place(f.account).await.unwrap();
+    let since = async |after, kept_from| f.store.events_since(f.account, after, kept_from, 10).await.unwrap();
+    f.store.delete(f.account, scan, at(1)).await.unwrap();
+    let page = since(After::Bookmark { place, at: at(5) }, at(5)).await;
+    assert_eq!((page.gap, page.events.len(), page.place), (false, 0, place));
+    assert!(since(After::Bookmark { place, at: at(5) }, at(6)).await.gap);
+    let later = f.finished(|_, _| {}).await;
+    let beyond = f.store.newest_place(f.account).await.unwrap();
+    let page = since(After::Bookmark { place, at: at(5) }, at(0)).await;
+    assert_eq!((page.gap, page.events.iter().map(|event| event.scan).collect::<Vec<_>>()), (false, vec![later]));
+    // A store that was put back to an earlier day knows less than its readers.
+    let restored = fixture().await;
+    let page = restored.store.events_since(restored.account, After::Bookmark { place: beyond, at: at(5) }, at(0), 10).await.unwrap();
+    assert!(page.gap);
 }

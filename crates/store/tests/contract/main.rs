@@ -5,7 +5,11 @@
 mod accounts;
 mod blobs;
 mod deliveries;
+mod delivery_log;
 mod keeping;
+mod lines;
 mod queue;
 mod scans;
+mod signing;
 mod support;
+mod verdicts;

@@ -1,7 +1,7 @@
 use filesafety_model::{AccountId, ScanId, Verdict};
 use filesafety_store::{Accepted, Access, AccountChange, Beside, ClaimLimit, Content, Lease, Place, StoreError, Submission};
 
-use crate::support::{Fixture, QUEUE, all, at, blob, entropy, facts, fixture, new_scan, now, open, outcome, webhook};
+use crate::support::{Fixture, QUEUE, all, at, blob, claims, entropy, facts, fixture, new_scan, now, open, outcome, webhook};
 
 async fn claim_ids(f: &Fixture, limit: u32) -> Vec<ScanId> {
     f.store.claim(now(), at(60), limit).await.unwrap().into_iter().map(|claimed| claimed.lease.scan).collect()
@@ -84,7 +84,7 @@ async fn only_the_holder_ends_a_scan_and_only_once() {
     f.store.complete(new, outcome(Verdict::Infected)).await.unwrap();
     assert!(matches!(f.store.complete(new, outcome(Verdict::Clean)).await, Err(StoreError::LeaseLost)));
     assert!(f.uploads().is_empty());
-    assert_eq!(f.store.due_deliveries(at(5), at(9), 10, 10).await.unwrap().len(), 1);
+    assert_eq!(claims(&f.store, at(5), at(9)).await.claims.len(), 1);
     assert_eq!(f.store.events_since(f.account, filesafety_store::After::Beginning, now(), 10).await.unwrap().events.len(), 1);
 }
 

@@ -6,7 +6,7 @@ use filesafety_store::{
 };
 
 use crate::support::{
-    QUEUE, all, at, attempt, blob, entropy, facts, fixture, idempotency, judgement, new_scan, now, outcome, quota, scan_id, webhook,
+    QUEUE, all, at, attempt, blob, claims, entropy, facts, fixture, idempotency, judgement, new_scan, now, outcome, quota, scan_id, webhook,
 };
 
 #[tokio::test]
@@ -318,7 +318,7 @@ async fn a_scan_under_way_is_not_deleted_and_any_other_leaves_no_trace() {
     assert!(f.store.idempotent(f.account, "k", now()).await.unwrap().is_none());
 
     let id = f.finished(|new, _| new.webhook = webhook("a.example")).await;
-    let claim = f.store.due_deliveries(at(5), at(20), 10, 10).await.unwrap().remove(0);
+    let claim = claims(&f.store, at(5), at(20)).await.claims.remove(0);
     f.store.delete(f.account, id, at(1)).await.unwrap();
     let late = f.store.finish_attempt(&claim, attempt(200), filesafety_store::Next::Delivered).await;
     assert!(matches!(late, Err(StoreError::LeaseLost)));

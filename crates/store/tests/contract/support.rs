@@ -10,8 +10,8 @@ use filesafety_model::{
     Verdict, VirusFinding,
 };
 use filesafety_store::{
-    Access, AccountChange, Announcement, AttemptRecord, Blob, FileFacts, FirstDelivery, IdempotencyKey, ListFilter, MasterKey, NewScan,
-    OpenError, Options, Outcome, SourceRecord, Store, Submission, WebhookTarget,
+    Access, AccountChange, Announcement, AttemptRecord, Blob, Claims, FileFacts, FirstDelivery, IdempotencyKey, ListFilter, MasterKey,
+    NewScan, OpenError, Options, Outcome, SourceRecord, Store, Submission, Turn, WebhookTarget,
 };
 use tempfile::TempDir;
 
@@ -138,10 +138,16 @@ pub(crate) fn attempt(status: u16) -> AttemptRecord {
         started_at: at(6),
         millis: 12,
         address: Some("192.0.2.1:443".into()),
+        tls: Some("1.3".into()),
         status: Some(status),
         error: None,
         response_head: vec![b'x'; 5000],
     }
+}
+
+/// Claims what is due, whatever is under way.
+pub(crate) async fn claims(store: &Store, now: Timestamp, until: Timestamp) -> Claims {
+    store.claim_deliveries(now, until, 100, |line| Turn::Take(line.due.len())).await.unwrap()
 }
 
 pub(crate) fn all() -> ListFilter {

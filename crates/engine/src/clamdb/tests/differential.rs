@@ -46,7 +46,15 @@ fn file(numbers: &mut Numbers) -> Vec<u8> {
     for _ in 0..40 + numbers.below(60) {
         content.extend(words[numbers.below(words.len())]);
     }
+    // clamscan was seen to match `00!(W)780d` where the file ended before the last byte: it looks behind the end.
+    content.extend(b"\x02\x03\x04\x05\x06\x07");
     content
+}
+
+/// A PE whose two sections hold such words.
+fn program(numbers: &mut Numbers) -> Vec<u8> {
+    let start = 0x1000 + numbers.below(0x100) as u32;
+    pe(&[(0x1000, 0x200, 0x400, 0x200), (0x2000, 0x200, 0x600, 0x200)], start, 0, 0x800, &file(numbers)[8..])
 }
 
 /// A pattern cut from the file, with wildcards put in.
@@ -71,6 +79,7 @@ fn pattern(numbers: &mut Numbers, content: &[u8]) -> String {
             at += gap;
         }
         let length = 3 + numbers.below(9);
+        let began = text.len();
         // Two fixed bytes at the end, as every part needs them.
         for (index, byte) in content[at..at + length].iter().enumerate() {
             let free = index > 0 && index + 2 < length;
@@ -79,6 +88,13 @@ fn pattern(numbers: &mut Numbers, content: &[u8]) -> String {
                 1 if free => format!("{:x}?", byte >> 4),
                 2 if free => format!("?{:x}", byte & 15),
                 3 if free => format!("({byte:02x}|{:02x})", byte ^ 1),
+                // It takes these two only behind fixed bytes.
+                5 if free && index > 2 && text[began..].bytes().all(|digit| digit.is_ascii_hexdigit()) => {
+                    numbers.pick(&["(B)", "(L)", "(W)", "!(W)"]).to_owned()
+                }
+                6 if free && index > 2 && text[began..].bytes().all(|digit| digit.is_ascii_hexdigit()) => {
+                    format!("({byte:02x}|{:02x}{byte:02x}??)", byte ^ 1)
+                }
                 4 if free => format!("!({:02x}|{:02x})", byte ^ 1, byte ^ 2),
                 _ => format!("{byte:02x}"),
             };
@@ -98,14 +114,36 @@ fn offset(numbers: &mut Numbers, length: usize) -> String {
     }
 }
 
+fn offset_of_program(numbers: &mut Numbers) -> String {
+    let base = match numbers.below(8) {
+        0 => format!("EP+{}", numbers.below(200)),
+        1 => format!("EP-{}", numbers.below(200)),
+        2 => format!("S{}+{}", numbers.below(3), numbers.below(200)),
+        3 => format!("SL+{}", numbers.below(200)),
+        4 => return format!("SE{}", numbers.below(3)),
+        5 => return "*".to_owned(),
+        _ => return offset(numbers, 0x800),
+    };
+    if numbers.below(2) == 0 { base } else { format!("{base},{}", 1 + numbers.below(300)) }
+}
+
 fn simple(numbers: &mut Numbers) -> String {
     hex(numbers.pick(&["alpha", "bravo", "AlPha", "char-lie", "echo", "xxxx", "dede", "alphaecho", "bravo_"]))
 }
 
 fn logical_line(numbers: &mut Numbers, number: usize, content: &[u8]) -> String {
     let subs: Vec<_> = (0..3)
-        .map(|_| match numbers.below(3) {
+        .map(|sub| match numbers.below(4) {
             0 => pattern(numbers, content),
+            1 if sub == 2 => {
+                let regex =
+                    numbers.pick(&["al[a-p]ha", "alpha.*echo", "br.vo[^a-z]", "(?<=a)bravo", "^bravo", "echo$", "xx+", "(alpha|de)\\x00"]);
+                format!(
+                    "{}/{regex}/{}",
+                    numbers.pick(&["0", "1", "0&1", "0|1", "0>1", "1=0"]),
+                    numbers.pick(&["", "i", "g", "gs", "m", "gim"])
+                )
+            }
             _ => format!("{}{}", simple(numbers), numbers.pick(&["", "::i", "::f", "::w", "::wa", "::fi", "::iwfa", "::wf"])),
         })
         .collect();
@@ -136,13 +174,19 @@ struct Cases {
 
 fn cases(seed: u64, count: usize) -> Cases {
     let mut numbers = Numbers(seed);
-    let files: BTreeMap<_, _> = (0..60).map(|number| (format!("f{number}"), file(&mut numbers))).collect();
+    let mut files: BTreeMap<_, _> = (0..60).map(|number| (format!("f{number}"), file(&mut numbers))).collect();
+    files.extend((0..20).map(|number| (format!("p{number}"), program(&mut numbers))));
     let all: Vec<_> = files.values().collect();
     let (mut ndb, mut ldb, mut hdb) = (String::new(), String::new(), String::new());
     for number in 0..count {
         let content = all[numbers.below(all.len())];
         match number % 5 {
-            0..=2 => {
+            0 => {
+                let content = &files[&format!("p{}", numbers.below(20))];
+                let (offset, pattern) = (offset_of_program(&mut numbers), pattern(&mut numbers, &content[0x400 - 8..]));
+                ndb += &format!("N{number}:1:{offset}:{pattern}\n");
+            }
+            1..=2 => {
                 let offset = offset(&mut numbers, content.len());
                 ndb += &format!("N{number}:0:{offset}:{}\n", pattern(&mut numbers, content));
             }

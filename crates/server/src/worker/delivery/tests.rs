@@ -1,9 +1,11 @@
 use std::sync::Mutex;
 
+use filesafety::{SigningSecret, sign};
 use filesafety_model::{DeliveryId, Judgement, ScanId, ScanTypes, SecretId, Sha256, Verdict};
 use filesafety_store::{
     Access, Announcement, AttemptView, FileFacts, FirstDelivery, MasterKey, NewScan, Options, Outcome as Finished, SourceRecord, Submission,
 };
+use http::HeaderMap;
 use http_body_util::BodyExt;
 use rustls::RootCertStore;
 use tokio::time::Instant;
@@ -73,7 +75,7 @@ impl Bench {
     }
 
     async fn attempts(&self, scan: ScanId) -> Vec<AttemptView> {
-        self.store.deliveries(self.account, scan).await.unwrap()
+        self.store.deliveries(self.account, scan).await.unwrap().attempts
     }
 
     async fn until(&self, reached: impl Fn(DeliveryCounts) -> bool) {
@@ -137,7 +139,7 @@ async fn silent_receivers_delay_nobody_else() {
     }
     bench.until(|counts| counts.delivered == 40).await;
     // Draining waited for the attempts under way, one time limit at most.
-    assert!(bench.deliverer.counts().failed <= u64::from(PER_HOST), "{:?}", bench.deliverer.counts());
+    assert!(bench.deliverer.counts().failed <= 16, "{:?}", bench.deliverer.counts());
     assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
 }
 

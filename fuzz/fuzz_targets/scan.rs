@@ -1,0 +1,6 @@
+//! Any file through every engine.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|content: &[u8]| filesafety_engine::fuzzing::scan(content));
