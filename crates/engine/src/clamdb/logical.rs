@@ -134,7 +134,7 @@ impl Logical {
     /// Adds the names of those that hold.
     ///
     /// # Errors
-    /// The work ended before all were evaluated.
+    /// The work ended, or a regular expression met its limit, before all were evaluated; what is added holds all the same.
     pub(super) fn evaluate(
         &self,
         facts: Facts<'_>,
@@ -146,14 +146,20 @@ impl Logical {
         let mut candidates: Vec<u32> = touched.subs.keys().map(of).chain(self.unprovoked.iter().copied()).collect();
         candidates.sort_unstable();
         candidates.dedup();
+        let mut complete = Ok(());
         for signature in candidates.into_iter().filter_map(|number| self.signatures.get(number as usize)) {
             let meant = signature.target == 0 || facts.target == Some(signature.target);
-            let conditions = || signature.conditions.as_ref().is_none_or(|conditions| conditions.hold(facts));
-            if meant && conditions() && signature.holds(facts, touched, work)? {
-                found.push(signature.name);
+            if !meant || !signature.conditions.as_ref().is_none_or(|conditions| conditions.hold(facts)) {
+                continue;
+            }
+            // One that meets a limit must not keep the others from being told.
+            match signature.holds(facts, touched, work) {
+                Ok(true) => found.push(signature.name),
+                Ok(false) => {}
+                Err(exhausted) => complete = Err(exhausted),
             }
         }
-        Ok(())
+        complete
     }
 }
 

@@ -49,16 +49,19 @@ pub(crate) struct EnginesView {
 pub(crate) struct ClamDbView {
     /// Signatures in force.
     signatures: usize,
-    /// Signatures left out: lines that are none, kinds that are not supported, those an `.ign2` names or that other releases are meant by.
+    /// Signatures left out.
     skipped: Skipped,
 }
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Skipped {
+    /// Lines that are no signature; the log names the first.
     invalid: usize,
+    /// Named by an `.ign` or `.ign2`.
     ignored: usize,
+    /// Meant for other releases of ClamAV.
     other_level: usize,
-    /// By kind.
+    /// Of kinds that are not supported, by kind.
     unsupported: BTreeMap<&'static str, usize>,
 }
 

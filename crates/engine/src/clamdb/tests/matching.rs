@@ -343,7 +343,11 @@ fn regular_expressions_run_once_their_trigger_holds() {
 
 #[test]
 fn a_regular_expression_that_meets_its_limit_is_no_answer() {
-    let database = database(&[("a.ldb", "Name;Engine:81-255,Target:0;0&1;6161;0/(a+)+$/")]);
-    let findings = scan(&database, format!("{}b\0", "a".repeat(60)).as_bytes());
+    let endless = "Name;Engine:81-255,Target:0;0&1;6161;0/(a+)+$/";
+    let content = format!("{}b\0", "a".repeat(60));
+    let findings = scan(&database(&[("a.ldb", endless)]), content.as_bytes());
     assert_eq!(findings, Findings { incomplete: true, ..Findings::default() });
+    // What others find is told.
+    let findings = scan(&database(&[("a.ldb", &format!("{endless}\nOther;Target:0;0;6162"))]), content.as_bytes());
+    assert_eq!((findings.hits.len(), findings.incomplete), (1, true));
 }
