@@ -8,6 +8,8 @@ use memchr::memmem;
 
 use crate::unpack;
 
+pub(crate) use mail::is_mail;
+
 /// What is to be done with an object beyond scanning its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FileType {

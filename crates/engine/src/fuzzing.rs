@@ -8,6 +8,7 @@ use filesafety_model::{EngineOutcome, ScanTypes};
 
 use crate::{
     Config, Engine, Grant, Input, Limits, Memory,
+    clamdb::{Database, Object},
     hashes::HashLists,
     nsfw::{self, PictureLimits},
     pipeline,
@@ -63,6 +64,15 @@ pub fn hash_list(text: &[u8]) {
             lists.lookup(text);
         }
     }
+}
+
+/// Reads the text before the first zero byte as a signature file of each kind, and matches what follows with it.
+pub fn clamdb(input: &[u8]) {
+    let end = memchr::memchr(0, input).unwrap_or(input.len());
+    let (text, content) = input.split_at(end);
+    let names = ["a.hdb", "a.mdb", "a.imp", "a.fp", "a.ndb", "a.db", "a.ldb", "a.ign2", "a.ign"];
+    let database = Database::of_texts(&names.map(|name| (name, text)));
+    database.scan(Object { content, outermost: true });
 }
 
 fn engine() -> &'static Engine {

@@ -5,6 +5,7 @@
 
 mod budget;
 mod clamd;
+mod clamdb;
 mod filetype;
 #[cfg(fuzzing)]
 pub mod fuzzing;
@@ -22,17 +23,19 @@ use sha2::{Digest, Sha256};
 
 pub use budget::{Grant, Limits, Memory, Unlimited};
 pub use clamd::{ClamdAddress, ClamdAddressError, ClamdConfig, Oversize};
+pub use clamdb::Counts as ClamDbCounts;
 pub use filetype::media_type;
 pub use hashes::HashLists;
 
 use clamd::Clamd;
+use clamdb::Database;
 use nsfw::Classifier;
 use yara::{Rules, Scanner};
 
 /// What an [`Engine`] is made of.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
-    /// A folder of YARA rules and hash lists that stand beside the built-in rules.
+    /// A folder of YARA rules, hash lists and ClamAV signature files that stand beside the built-in rules.
     pub rules_dir: Option<PathBuf>,
     /// Ask this clamd as well; its answer is then required.
     pub clamd: Option<ClamdConfig>,
@@ -64,6 +67,7 @@ pub enum LoadError {
 pub struct Engine {
     rules: Rules,
     hashes: Arc<HashLists>,
+    clamdb: Database,
     clamd: Option<ConfiguredClamd>,
     classifier: Classifier,
     limits: Limits,
@@ -83,6 +87,8 @@ pub struct Summary {
     pub rules: usize,
     /// Entries of all hash lists.
     pub hashes: usize,
+    /// Signatures of ClamAV's formats in force.
+    pub signatures: usize,
     /// Whether a clamd is asked.
     pub clamd: bool,
 }
@@ -115,10 +121,11 @@ impl Engine {
     pub fn load(config: Config) -> Result<Self, LoadError> {
         let rules = Rules::load(config.rules_dir.as_deref())?;
         let hashes = HashLists::load(config.rules_dir.as_deref())?;
+        let clamdb = Database::load(config.rules_dir.as_deref())?;
         let classifier = Classifier::load()?;
         let mut digest = Sha256::new();
         digest.update(env!("CARGO_PKG_VERSION"));
-        for part in [rules.fingerprint(), hashes.fingerprint(), classifier.fingerprint()] {
+        for part in [rules.fingerprint(), hashes.fingerprint(), clamdb.fingerprint(), classifier.fingerprint()] {
             digest.update(part);
         }
         // The debug form names every field, so that a new setting cannot be forgotten here.
@@ -126,6 +133,7 @@ impl Engine {
         Ok(Self {
             rules,
             hashes: Arc::new(hashes),
+            clamdb,
             clamd: config.clamd.map(|config| ConfiguredClamd { oversize: config.oversize, daemon: Clamd::new(config) }),
             classifier,
             limits: config.limits,
@@ -141,6 +149,7 @@ impl Engine {
     /// The engines without whose answer a scan for malware has no verdict.
     pub fn required(&self) -> Vec<EngineName> {
         let mut required = vec![EngineName::YaraX, EngineName::Hashes];
+        required.extend(self.clamdb.is_in_force().then_some(EngineName::ClamDb));
         required.extend(self.clamd.as_ref().map(|_| EngineName::Clamd));
         required
     }
@@ -158,13 +167,23 @@ impl Engine {
         self.clamd.as_ref().map_or(Ok(()), |clamd| clamd.daemon.ping())
     }
 
+    /// What was read from ClamAV signature files; `None` where there are none.
+    pub fn clamdb(&self) -> Option<&ClamDbCounts> {
+        Some(self.clamdb.counts()).filter(|counts| !counts.is_empty())
+    }
+
     /// The lists of digests in force.
     pub fn hash_lists(&self) -> Arc<HashLists> {
         self.hashes.clone()
     }
 
     pub fn summary(&self) -> Summary {
-        Summary { rules: self.rules.count(), hashes: self.hashes.count(), clamd: self.clamd.is_some() }
+        Summary {
+            signatures: self.clamdb.counts().signatures(),
+            rules: self.rules.count(),
+            hashes: self.hashes.count(),
+            clamd: self.clamd.is_some(),
+        }
     }
 }
 

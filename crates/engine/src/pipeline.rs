@@ -9,6 +9,7 @@ use crate::{
     ConfiguredClamd, Engine, Grant, Input, Memory, MemoryShort, Oversize,
     budget::{Budget, Limit, Stopped},
     clamd::Answer,
+    clamdb::Object,
     filetype::{FileType, Format, identify},
     nsfw::{self, PictureLimits},
     search,
@@ -61,6 +62,8 @@ struct Walk<'a, 'r> {
     path: String,
     /// How many containers enclose it.
     depth: u32,
+    /// The depth of the enclosing object that ClamAV's lists allow: its signatures say nothing of it nor of what is inside.
+    allowed_at: Option<u32>,
     door: Door,
     /// Where decoders write; taken while one is at work.
     scratch: Vec<u8>,
@@ -80,6 +83,7 @@ enum Door {
 struct Findings {
     yara: Vec<Detection>,
     hashes: Vec<Detection>,
+    clamdb: Vec<Detection>,
     clamd: Vec<Detection>,
     /// Why clamd gives no answers, once it has failed to.
     clamd_silence: Option<String>,
@@ -97,6 +101,7 @@ impl<'a, 'r> Walk<'a, 'r> {
             coverage: Coverage::default(),
             path: String::new(),
             depth: 0,
+            allowed_at: None,
             door: Door::Open,
             scratch: vec![0; STEP],
         }
@@ -123,7 +128,11 @@ impl Walk<'_, '_> {
         self.coverage.bytes = self.coverage.bytes.saturating_add(content.len() as u64);
         self.detect(content)?;
         self.judge_picture(content)?;
-        self.open(content, name)
+        self.open(content, name)?;
+        if self.allowed_at == Some(self.depth) {
+            self.allowed_at = None;
+        }
+        Ok(())
     }
 
     fn detect(&mut self, content: &[u8]) -> Result<(), Stop> {
@@ -135,15 +144,17 @@ impl Walk<'_, '_> {
             self.limit(Limit::Matches);
             Vec::new()
         });
+        let clamdb = self.match_clamdb(content);
         let clamd = self.ask_clamd(content);
-        let hits = [hashes, yara, clamd];
+        let hits = [hashes, yara, clamdb, clamd];
         // Looked up last: hardly anything is found, and hardly ever is a digest computed for this.
         if hits.iter().any(|hits| !hits.is_empty()) && self.engine.hashes.allows(content) {
             self.note_allowed(&hits);
         } else if let Some(findings) = self.virus.as_mut() {
-            let [hashes, yara, clamd] = hits;
+            let [hashes, yara, clamdb, clamd] = hits;
             keep(&mut findings.hashes, hashes, EngineName::Hashes, &self.path);
             keep(&mut findings.yara, yara, EngineName::YaraX, &self.path);
+            keep(&mut findings.clamdb, clamdb, EngineName::ClamDb, &self.path);
             keep(&mut findings.clamd, clamd, EngineName::Clamd, &self.path);
         }
         self.budget.check_time()
@@ -153,6 +164,21 @@ impl Walk<'_, '_> {
     fn note_allowed(&mut self, hits: &[Vec<Hit>]) {
         let names: Vec<_> = hits.iter().flatten().map(|hit| hit.signature.as_str()).collect();
         self.coverage.add_note(&self.path, format!("allowed by its digest; found: {}", names.join(", ")));
+    }
+
+    fn match_clamdb(&mut self, content: &[u8]) -> Vec<Hit> {
+        if self.allowed_at.is_some() || !self.engine.clamdb.is_in_force() {
+            return Vec::new();
+        }
+        let found = self.engine.clamdb.scan(Object { content, outermost: self.depth == 0 });
+        if found.allowed {
+            self.allowed_at = Some(self.depth);
+            self.coverage.add_note(&self.path, "allowed by a ClamAV list: its signatures were not asked");
+        }
+        if found.incomplete {
+            self.limit(Limit::Matches);
+        }
+        found.hits
     }
 
     fn ask_clamd(&mut self, content: &[u8]) -> Vec<Hit> {
@@ -323,6 +349,9 @@ impl Walk<'_, '_> {
         if let Some(findings) = self.virus {
             engines.push(report(EngineName::YaraX, findings.yara));
             engines.push(report(EngineName::Hashes, findings.hashes));
+            if self.engine.clamdb.is_in_force() {
+                engines.push(report(EngineName::ClamDb, findings.clamdb));
+            }
             if self.engine.clamd.is_some() {
                 let outcome = findings.clamd_silence.map_or(EngineOutcome::Examined, |message| EngineOutcome::Unavailable { message });
                 engines.push(EngineReport { outcome, ..report(EngineName::Clamd, findings.clamd) });

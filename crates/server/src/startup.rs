@@ -153,7 +153,7 @@ pub(crate) async fn watch_rules(state: Arc<AppState>, folder: PathBuf) {
             Ok(Ok(engine)) => {
                 let summary = engine.summary();
                 state.desk.judge.threads.replace_engine(engine);
-                tracing::info!(rules = summary.rules, hashes = summary.hashes, "rules reloaded");
+                tracing::info!(rules = summary.rules, hashes = summary.hashes, signatures = summary.signatures, "rules reloaded");
             }
             Ok(Err(error)) => tracing::error!(%error, "the changed rules do not load; the former stay in force"),
             Err(error) => tracing::error!(%error, "loading the changed rules failed; the former stay in force"),

@@ -34,7 +34,7 @@ const LOOKED_AT: usize = 64 << 10;
 
 /// At least two known header fields at the top, one of them of mail alone; or a sender, a recipient or a subject, with a content type or
 /// a uuencoded file. A memo or a patch has the former alone, and carries nothing.
-pub(super) fn is_mail(content: &[u8]) -> bool {
+pub(crate) fn is_mail(content: &[u8]) -> bool {
     let start = content.get(..LOOKED_AT).unwrap_or(content);
     let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start).trim_ascii_start();
     let (mut of_mail, mut known, mut is_addressed, mut is_typed) = (0, 0, false, false);

@@ -240,3 +240,65 @@ fn the_fingerprint_follows_the_limits() {
     assert_eq!(one, engine(Limits::default()).fingerprint());
     assert_ne!(one, engine(Limits { depth: 3, ..Limits::default() }).fingerprint());
 }
+
+/// Scanned with these signature files.
+fn scanned_with(files: &[(&str, String)], content: &[u8]) -> Report {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        std::fs::write(dir.path().join(name), text).unwrap();
+    }
+    let engine = Engine::load(Config { rules_dir: Some(dir.path().to_owned()), ..Config::default() }).unwrap();
+    assert!(engine.required().contains(&EngineName::ClamDb));
+    let input = Input { content, name: None, types: ScanTypes::VIRUS };
+    engine.worker().scan(&input, &Unlimited).unwrap()
+}
+
+fn found_by_clamdb(report: &Report) -> Vec<(&str, &str)> {
+    let engines = report.engines.iter().filter(|engine| engine.engine == EngineName::ClamDb);
+    engines.flat_map(|engine| &engine.detections).map(|detection| (detection.signature.as_str(), detection.path.as_str())).collect()
+}
+
+const BRAVO: &str = "Bravo:0:*:627261766f21";
+
+#[test]
+fn signatures_of_clamav_are_matched_in_every_object() {
+    let archive = zip(&[Member::deflated("a.txt", b"nothing"), Member::deflated("b.txt", b"well, bravo!")]);
+    let report = scanned_with(&[("a.ndb", BRAVO.to_owned())], &archive);
+    assert_eq!(found_by_clamdb(&report), [("Bravo.UNOFFICIAL", "b.txt")]);
+    assert!(hidden(&report).is_empty());
+}
+
+/// Of the object and of what is inside, never of its parents or siblings.
+#[test]
+fn an_allowed_file_clears_itself_and_what_it_holds() {
+    use md5::{Digest as _, Md5};
+    let allow = |content: &[u8]| {
+        let digest: String = Md5::digest(content).iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{digest}:{}:Ours", content.len())
+    };
+    let inner = zip(&[Member::deflated("b.txt", b"well, bravo!")]);
+    let archive = zip(&[Member::stored("in.zip", &inner), Member::stored("c.txt", b"bravo! too")]);
+    let signatures = ("a.ndb", BRAVO.to_owned());
+    let report = scanned_with(&[signatures.clone(), ("a.fp", allow(&inner))], &archive);
+    assert_eq!(found_by_clamdb(&report), [("Bravo.UNOFFICIAL", ""), ("Bravo.UNOFFICIAL", "c.txt")]);
+    let report = scanned_with(&[signatures.clone(), ("a.fp", allow(&archive))], &archive);
+    assert_eq!(found_by_clamdb(&report), []);
+    let report = scanned_with(&[signatures, ("a.fp", allow(b"well, bravo!"))], &archive);
+    assert_eq!(found_by_clamdb(&report).len(), 2);
+}
+
+#[test]
+fn a_signature_that_cannot_be_told_leaves_its_object_unexamined() {
+    let line = format!("Endless:0:*:{}(62|63)", "6161{1-200}".repeat(60));
+    let archive = zip(&[Member::deflated("a.txt", &vec![b'a'; 1 << 20])]);
+    let report = scanned_with(&[("a.ndb", line)], &archive);
+    assert_eq!(hidden(&report), ["Heuristics.Limits.Matches"]);
+    assert_eq!(report.coverage.unexamined[0].path, "a.txt");
+}
+
+#[test]
+fn without_signatures_their_engine_is_not_heard() {
+    let engine = engine(Limits::default());
+    assert_eq!((engine.clamdb(), engine.required().contains(&EngineName::ClamDb)), (None, false));
+    assert!(!scanned(b"abc").engines.iter().any(|report| report.engine == EngineName::ClamDb));
+}

@@ -1,6 +1,6 @@
 //! `GET /healthz`, `/readyz`, `/metrics`.
 
-use std::net::SocketAddr;
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use axum::{
     Json,
@@ -8,6 +8,7 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse as _, Response},
 };
+use filesafety_engine::ClamDbCounts;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -37,8 +38,31 @@ pub(crate) struct EnginesView {
     rules: usize,
     /// Hashes loaded.
     hashes: usize,
+    /// ClamAV signature files; null where there are none.
+    clamdb: Option<ClamDbView>,
     /// `ok` or `unreachable`; null where none is configured.
     clamd: Option<&'static str>,
+}
+
+/// What was read of ClamAV signature files, and what was not.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ClamDbView {
+    /// Signatures in force.
+    signatures: usize,
+    /// Signatures left out.
+    skipped: Skipped,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Skipped {
+    /// Lines that are no signature; the log names the first.
+    invalid: usize,
+    /// Named by an `.ign` or `.ign2`.
+    ignored: usize,
+    /// Meant for other releases of ClamAV.
+    other_level: usize,
+    /// Of kinds that are not supported, by kind.
+    unsupported: BTreeMap<&'static str, usize>,
 }
 
 /// Below so much free disk nothing is accepted.
@@ -58,6 +82,7 @@ pub(crate) async fn ready(State(state): State<Shared>) -> Response {
     let draining = state.desk.is_draining();
     let engine = state.desk.judge.threads.engine();
     let summary = engine.summary();
+    let clamdb = engine.clamdb().map(ClamDbView::of);
     let clamd = !summary.clamd || tokio::task::spawn_blocking(move || engine.ping_clamd()).await.is_ok_and(|answer| answer.is_ok());
     let ready = store && disk && clamd && !draining;
     let word = |good: bool, bad: &'static str| if good { "ok" } else { bad };
@@ -65,7 +90,12 @@ pub(crate) async fn ready(State(state): State<Shared>) -> Response {
         ready,
         store: word(store, "unreachable"),
         disk: word(disk, "full"),
-        engines: EnginesView { rules: summary.rules, hashes: summary.hashes, clamd: summary.clamd.then_some(word(clamd, "unreachable")) },
+        engines: EnginesView {
+            rules: summary.rules,
+            hashes: summary.hashes,
+            clamdb,
+            clamd: summary.clamd.then_some(word(clamd, "unreachable")),
+        },
         draining,
     };
     (if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(body)).into_response()
@@ -95,6 +125,18 @@ pub(crate) async fn render(state: &Shared) -> Response {
         open_circuits: state.deliverer.open_circuits(),
     };
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], state.metrics.render(&gauges)).into_response()
+}
+
+impl ClamDbView {
+    fn of(counts: &ClamDbCounts) -> Self {
+        let skipped = Skipped {
+            invalid: counts.invalid,
+            ignored: counts.ignored,
+            other_level: counts.other_level,
+            unsupported: counts.unsupported.clone(),
+        };
+        Self { signatures: counts.signatures(), skipped }
+    }
 }
 
 fn free_disk(path: &std::path::Path) -> Option<u64> {

@@ -1,0 +1,192 @@
+//! ClamAV's signature files, matched in process.
+//!
+//! What is read, and what is only counted, is listed in docs/rules.md. Emulated is functionality level 216 (ClamAV 1.4). Names from
+//! files that nobody signed end in `.UNOFFICIAL`, as ClamAV shows them.
+
+mod body;
+mod digests;
+mod executable;
+mod load;
+mod logical;
+mod names;
+mod offset;
+mod pattern;
+mod program;
+mod target;
+mod window;
+
+use std::{collections::BTreeMap, path::Path};
+
+use filesafety_model::Kind;
+
+use crate::{LoadError, yara::Hit};
+use body::{Body, Touched};
+use digests::Digests;
+use executable::{Executable, Sort};
+use logical::{Facts, Logical};
+use names::{NameId, Names};
+use program::{Exhausted, Work};
+
+/// What was read from signature files, and what was not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Digests of files, sections and imports in force.
+    pub hashes: usize,
+    /// Patterns in force.
+    pub bodies: usize,
+    /// Expressions over patterns in force.
+    pub logical: usize,
+    /// Digests of allowed files in force.
+    pub allowed: usize,
+    /// Left out because a list names them.
+    pub ignored: usize,
+    /// Left out because they are meant for other releases of ClamAV.
+    pub other_level: usize,
+    /// Lines that are no signature; the log names the first.
+    pub invalid: usize,
+    /// Signatures of a kind that is not supported, by kind.
+    pub unsupported: BTreeMap<&'static str, usize>,
+}
+
+impl Counts {
+    /// Signatures in force.
+    pub fn signatures(&self) -> usize {
+        self.hashes + self.bodies + self.logical
+    }
+
+    /// Whether a signature file was read at all.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// All signatures in force; shared by all threads.
+pub(crate) struct Database {
+    files: Digests,
+    sections: Digests,
+    imports: Digests,
+    allowed: Digests,
+    body: Body,
+    logical: Logical,
+    names: Names,
+    /// Runs of names that are only possibly unwanted, ascending: the first, and the one after the last.
+    unwanted: Vec<(NameId, NameId)>,
+    counts: Counts,
+    fingerprint: [u8; 32],
+}
+
+/// One object to scan.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Object<'a> {
+    pub(crate) content: &'a [u8],
+    /// It is the file itself, not a member of one.
+    pub(crate) outermost: bool,
+}
+
+/// What the signatures say of one object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Findings {
+    /// The worst first, each once.
+    pub(crate) hits: Vec<Hit>,
+    /// The object, and what is inside, is on a list of allowed files.
+    pub(crate) allowed: bool,
+    /// Matching met its bound: what was found stands, that nothing else is there does not.
+    pub(crate) incomplete: bool,
+}
+
+/// Steps of verification that any object may cost.
+const LEAST_WORK: u64 = 20_000_000;
+/// And so many more for each of its bytes.
+const WORK_PER_BYTE: u64 = 32;
+
+/// Ends the names of signatures that nobody signed.
+const UNOFFICIAL: &str = ".UNOFFICIAL";
+
+impl Database {
+    /// Reads every signature file of `dir`.
+    ///
+    /// # Errors
+    /// A file that cannot be read. A bad line is skipped and counted.
+    pub(crate) fn load(dir: Option<&Path>) -> Result<Self, LoadError> {
+        load::load(dir)
+    }
+
+    /// Files that stand in memory, by name and text.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn of_texts(files: &[(&str, &[u8])]) -> Self {
+        load::of_texts(files)
+    }
+
+    /// Whether any signature can match.
+    pub(crate) fn is_in_force(&self) -> bool {
+        self.counts.signatures() > 0
+    }
+
+    /// What was read.
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Changes with whatever can change a result.
+    pub(crate) fn fingerprint(&self) -> [u8; 32] {
+        self.fingerprint
+    }
+
+    /// All signatures that match the object itself, or that it is allowed.
+    pub(crate) fn scan(&self, object: Object<'_>) -> Findings {
+        let content = object.content;
+        let mut found = Vec::new();
+        self.allowed.lookup(content, &mut found);
+        if !found.is_empty() {
+            return Findings { allowed: true, ..Findings::default() };
+        }
+        self.files.lookup(content, &mut found);
+        let executable = Executable::parse(content);
+        if let Some(executable) = executable.as_ref().filter(|executable| executable.sort == Sort::Pe) {
+            self.scan_pe(content, executable, &mut found);
+        }
+        let complete = self.scan_bodies(object, executable.as_ref(), &mut found);
+        let mut hits: Vec<_> = found.into_iter().map(|name| self.hit(name)).collect();
+        hits.sort();
+        hits.dedup();
+        Findings { hits, allowed: false, incomplete: complete.is_err() }
+    }
+
+    fn scan_pe(&self, content: &[u8], executable: &Executable, found: &mut Vec<NameId>) {
+        if !self.sections.is_empty() {
+            for section in executable.sections.iter().filter(|section| section.length > 0) {
+                self.sections.lookup(content.get(section.start..section.start + section.length).unwrap_or_default(), found);
+            }
+        }
+        if let Some((digest, size)) = (!self.imports.is_empty()).then(|| executable::import_hash(content, executable)).flatten() {
+            self.imports.lookup_md5(digest, size, found);
+        }
+    }
+
+    fn scan_bodies(&self, object: Object<'_>, executable: Option<&Executable>, found: &mut Vec<NameId>) -> Result<(), Exhausted> {
+        if self.body.is_empty() && self.logical.len() == 0 {
+            return Ok(());
+        }
+        let content = object.content;
+        let target = target::of(content, executable);
+        let mut work = Work { content, left: LEAST_WORK.saturating_add((content.len() as u64).saturating_mul(WORK_PER_BYTE)) };
+        let mut touched = Touched::default();
+        let scanned = self.body.scan(executable, target, &mut work, &mut touched);
+        found.extend(&touched.signatures);
+        // What was counted in full may hold; that too little was counted must not make a negation true.
+        if scanned.is_ok() {
+            let facts = Facts { length: content.len(), target, executable, outermost: object.outermost };
+            self.logical.evaluate(facts, &touched, &mut work, found)?;
+        }
+        scanned
+    }
+
+    fn hit(&self, name: NameId) -> Hit {
+        let after = self.unwanted.partition_point(|&(_, end)| end <= name);
+        let unwanted = self.unwanted.get(after).is_some_and(|&(start, _)| start <= name);
+        Hit { kind: if unwanted { Kind::Pua } else { Kind::Malware }, signature: self.names.get(name) + UNOFFICIAL }
+    }
+}
+
+#[cfg(test)]
+mod tests;
