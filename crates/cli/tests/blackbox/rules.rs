@@ -59,7 +59,7 @@ fn a_signature_file_of_clamav_is_matched_and_its_gaps_are_told() {
     });
     assert_eq!(found["virus"]["engine"], "clamdb");
     assert_eq!(found["virus"]["signature"], "Own.Bad.Text.UNOFFICIAL");
-    let clamdb = &server.get("/readyz").send().expect(200)["engines"]["clamdb"];
+    let clamdb = &server.get("/readyz").expect(200)["engines"]["clamdb"];
     assert_eq!(clamdb["signatures"], 1);
     assert_eq!(clamdb["skipped"]["invalid"], 1);
     assert_eq!(clamdb["skipped"]["unsupported"]["target 3 (normalised HTML)"], 1);
