@@ -191,8 +191,8 @@ impl Database {
         self.about.fingerprint
     }
 
-    /// All signatures that match the object itself, or that it is allowed.
-    pub(crate) fn scan(&self, object: Object<'_>) -> Findings {
+    /// All signatures that match the object itself, or that it is allowed. Matching ends once `in_time` says that no time is left.
+    pub(crate) fn scan(&self, object: Object<'_>, in_time: &dyn Fn() -> bool) -> Findings {
         let content = object.content;
         let mut found = Vec::new();
         let sums = Sums::new(content);
@@ -206,7 +206,9 @@ impl Database {
         if let Some(executable) = executable.as_ref().filter(|executable| executable.sort == Sort::Pe) {
             self.scan_pe(content, executable, &mut found);
         }
-        let complete = self.scan_bodies(object, executable.as_ref(), &mut found);
+        let amount = LEAST_WORK.saturating_add((content.len() as u64).saturating_mul(WORK_PER_BYTE));
+        let mut work = Work::new(content, amount, in_time);
+        let complete = self.scan_bodies(object, executable.as_ref(), &mut work, &mut found);
         let mut hits: Vec<_> = found.into_iter().map(|name| self.hit(name)).collect();
         hits.sort();
         hits.dedup();
@@ -225,20 +227,25 @@ impl Database {
         }
     }
 
-    fn scan_bodies(&self, object: Object<'_>, executable: Option<&Executable>, found: &mut Vec<NameId>) -> Result<(), Exhausted> {
+    fn scan_bodies(
+        &self,
+        object: Object<'_>,
+        executable: Option<&Executable>,
+        work: &mut Work<'_>,
+        found: &mut Vec<NameId>,
+    ) -> Result<(), Exhausted> {
         if self.body.is_empty() && self.logical.is_empty() {
             return Ok(());
         }
         let content = object.content;
         let target = target::of(content, executable);
-        let mut work = Work { content, left: LEAST_WORK.saturating_add((content.len() as u64).saturating_mul(WORK_PER_BYTE)) };
         let mut touched = Touched::default();
-        let scanned = self.body.scan(executable, target, &mut work, &mut touched);
+        let scanned = self.body.scan(executable, target, work, &mut touched);
         found.extend(touched.signatures());
         // What was counted in full may hold; that too little was counted must not make a negation true.
         if scanned.is_ok() {
             let facts = Facts { length: content.len(), target, executable, outermost: object.outermost };
-            self.logical.evaluate(facts, &touched, &mut work, found)?;
+            self.logical.evaluate(facts, &touched, work, found)?;
         }
         scanned
     }

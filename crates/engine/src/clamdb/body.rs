@@ -12,8 +12,8 @@ use super::{
     flat::{Damaged, Flat, Reader},
     names::NameId,
     offset::Offset,
-    program::{Exhausted, PartId, Places, Program, Work, between},
-    window::{Filters, Targets},
+    program::{Exhausted, PartId, Places, Program, SEARCHED, Work, between},
+    window::{self, Filters, Targets},
 };
 
 pub(super) use build::Builder;
@@ -158,7 +158,12 @@ impl Body {
         if let Some(target) = target.filter(|&target| target != 0) {
             scan.compare(target)?;
         }
-        self.filters.scan(content, Targets::of(target), &mut |at, pattern| scan.verify(pattern, at))
+        let (targets, mut small) = (Targets::of(target), Vec::new());
+        for start in (0..content.len()).step_by(window::STEP) {
+            scan.work.spend(window::STEP / SEARCHED)?;
+            self.filters.scan(content, start, &mut small, targets, &mut |at, pattern| scan.verify(pattern, at))?;
+        }
+        Ok(())
     }
 }
 
@@ -226,7 +231,7 @@ impl Scan<'_, '_, '_> {
 
     /// The window stands at `at`.
     fn verify(&mut self, pattern: u32, at: usize) -> Result<(), Exhausted> {
-        self.work.left = self.work.left.checked_sub(1).ok_or(Exhausted)?;
+        self.work.spend(1)?;
         let Some(record) = self.record(pattern) else { return Ok(()) };
         let part = record.part + u32::from(record.anchor);
         if !self.body.program.may_stand(part, at, self.work.content) {
@@ -249,7 +254,7 @@ impl Scan<'_, '_, '_> {
 
     /// The pattern, unless another match of it changes nothing.
     fn open(&mut self, pattern: u32) -> Result<Option<Record>, Exhausted> {
-        self.work.left = self.work.left.checked_sub(1).ok_or(Exhausted)?;
+        self.work.spend(1)?;
         Ok(self.record(pattern).filter(|record| self.touched.is_open(record.owner)))
     }
 
@@ -304,7 +309,7 @@ impl Scan<'_, '_, '_> {
         let number = record.part + u32::from(part);
         let least = before.saturating_add(self.body.program.distance(number));
         let mut best: Option<usize> = None;
-        let mut work = Work { content: self.work.content, left: self.work.left };
+        let mut work = *self.work;
         let searched = self.body.program.search(number, least, &mut work, &mut |starts, ends| {
             let admitted = self.admit(record, part, starts, ends);
             let end = admitted.and_then(|(_, ends)| ends.first().map(|&(first, _)| first));
@@ -312,7 +317,7 @@ impl Scan<'_, '_, '_> {
             // A later window can only end earlier behind a gap before it, which no window before its own end has.
             best.is_none()
         });
-        self.work.left = work.left;
+        *self.work = work;
         searched.map(|()| best)
     }
 
@@ -348,12 +353,12 @@ impl Scan<'_, '_, '_> {
         let number = record.part + u32::from(record.parts - 1);
         let least = before.saturating_add(self.body.program.distance(number));
         let mut all = Vec::new();
-        let mut work = Work { content: self.work.content, left: self.work.left };
+        let mut work = *self.work;
         let searched = self.body.program.search(number, least, &mut work, &mut |starts, ends| {
             all.extend(self.admit(record, record.parts - 1, starts, ends).into_iter().flat_map(|(_, ends)| ends));
             all.len() < MAX_ENDS
         });
-        self.work.left = work.left;
+        *self.work = work;
         searched?;
         self.count(record, &all)
     }

@@ -243,7 +243,7 @@ impl Words {
     }
 
     pub(super) fn write(&self, writer: &mut Writer<'_>) -> io::Result<()> {
-        writer.section(&self.words)
+        writer.section(self.as_slice())
     }
 }
 

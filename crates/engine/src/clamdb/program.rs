@@ -90,17 +90,35 @@ pub(super) type Places = Vec<(usize, usize)>;
 pub(super) struct Exhausted;
 
 /// An object, and the work that may still be done on it.
+#[derive(Clone, Copy)]
 pub(super) struct Work<'a> {
     pub(super) content: &'a [u8],
-    pub(super) left: u64,
+    left: u64,
+    /// Work until the time is looked at again.
+    until_look: u64,
+    /// Whether time is left.
+    in_time: &'a dyn Fn() -> bool,
 }
+
+/// So much work takes some milliseconds.
+const LOOK_EVERY: u64 = 1 << 16;
 
 /// More ranges of one set of places than any sane pattern has.
 const MAX_RANGES: usize = 1 << 16;
 
-impl Work<'_> {
-    fn spend(&mut self, amount: usize) -> Result<(), Exhausted> {
-        self.left = self.left.checked_sub(amount as u64).ok_or(Exhausted)?;
+impl<'a> Work<'a> {
+    pub(super) fn new(content: &'a [u8], amount: u64, in_time: &'a dyn Fn() -> bool) -> Self {
+        Self { content, left: amount, until_look: LOOK_EVERY, in_time }
+    }
+
+    pub(super) fn spend(&mut self, amount: usize) -> Result<(), Exhausted> {
+        let amount = amount as u64;
+        self.left = self.left.checked_sub(amount).ok_or(Exhausted)?;
+        match self.until_look.checked_sub(amount) {
+            Some(until_look) => self.until_look = until_look,
+            None if (self.in_time)() => self.until_look = LOOK_EVERY,
+            None => return Err(Exhausted),
+        }
         Ok(())
     }
 }
@@ -337,7 +355,7 @@ pub(super) fn between(places: Places, least: usize, most: usize) -> Places {
 }
 
 /// So many bytes are searched for one unit of work.
-const SEARCHED: usize = 16;
+pub(super) const SEARCHED: usize = 16;
 /// And so many between two looks at the work that is left.
 const SEARCH_STEP: usize = 1 << 16;
 

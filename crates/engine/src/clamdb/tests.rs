@@ -23,7 +23,7 @@ fn database(files: &[(&str, &str)]) -> Database {
 }
 
 fn scan(database: &Database, content: &[u8]) -> Findings {
-    database.scan(Object { content, outermost: true })
+    database.scan(Object { content, outermost: true }, &|| true)
 }
 
 fn signatures(database: &Database, object: &[u8]) -> Vec<String> {
@@ -48,6 +48,22 @@ fn another_process_has_the_same_of_the_file() {
     for foreign in [&b""[..], b"something else", &[0; 4096]] {
         assert!(Database::of_file(filesafety_mapped::seal("test", foreign).unwrap()).is_err());
     }
+}
+
+#[test]
+fn no_time_leaves_matching_incomplete() {
+    // All of the pattern but its end stands everywhere.
+    let database = database(&[("a.ndb", "Slow:0:*:6161{1-9}6161{1-9}6161(62|63)"), ("b.hdb", &format!("{}:3:Digest", md5(b"abc")))]);
+    let content = vec![b'a'; 1 << 20];
+    let looks = std::cell::Cell::new(0);
+    let in_time = || {
+        looks.set(looks.get() + 1);
+        looks.get() < 3
+    };
+    let findings = database.scan(Object { content: &content, outermost: true }, &in_time);
+    assert!(findings.incomplete && looks.get() == 3, "{findings:?} after {} looks", looks.get());
+    // What is found before any work is told all the same.
+    assert_eq!(database.scan(Object { content: b"abc", outermost: true }, &|| false).hits.len(), 1);
 }
 
 #[test]

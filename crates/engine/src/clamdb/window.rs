@@ -101,7 +101,7 @@ pub(super) struct Filters {
 }
 
 /// So much of an object is shown to one filter after the other.
-const STEP: usize = 1 << 14;
+pub(super) const STEP: usize = 1 << 14;
 /// And so many bytes beyond, where a window that begins in the step may end.
 const BEYOND: usize = 15;
 
@@ -111,20 +111,24 @@ impl Filters {
         Ok(Self { sixteen: filter()?, eight: filter()?, four: filter()?, two: filter()? })
     }
 
-    /// Shows `visit` each place where a window of these targets may stand, with its pattern, as long as it wishes.
-    pub(super) fn scan<E>(&self, content: &[u8], targets: Targets, visit: &mut dyn FnMut(usize, u32) -> Result<(), E>) -> Result<(), E> {
-        let mut small = Vec::with_capacity((STEP + BEYOND).min(content.len()));
-        for start in (0..content.len()).step_by(STEP) {
-            let step = content.get(start..(start + STEP + BEYOND).min(content.len())).unwrap_or_default();
-            small.clear();
-            small.extend(step.iter().map(u8::to_ascii_lowercase));
-            let mut visit = |at: usize, pattern: u32| visit(start + at, pattern);
-            self.sixteen.scan::<16, E>(&small, targets, &mut visit)?;
-            self.eight.scan::<8, E>(&small, targets, &mut visit)?;
-            self.four.scan::<4, E>(&small, targets, &mut visit)?;
-            self.two.scan::<2, E>(&small, targets, &mut visit)?;
-        }
-        Ok(())
+    /// Shows `visit` each place from `start` to [`STEP`] bytes behind it where a window of these targets may stand, with its pattern, as
+    /// long as it wishes. `small` is scratch.
+    pub(super) fn scan<E>(
+        &self,
+        content: &[u8],
+        start: usize,
+        small: &mut Vec<u8>,
+        targets: Targets,
+        visit: &mut dyn FnMut(usize, u32) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let step = content.get(start..(start + STEP + BEYOND).min(content.len())).unwrap_or_default();
+        small.clear();
+        small.extend(step.iter().map(u8::to_ascii_lowercase));
+        let mut visit = |at: usize, pattern: u32| visit(start + at, pattern);
+        self.sixteen.scan::<16, E>(small, targets, &mut visit)?;
+        self.eight.scan::<8, E>(small, targets, &mut visit)?;
+        self.four.scan::<4, E>(small, targets, &mut visit)?;
+        self.two.scan::<2, E>(small, targets, &mut visit)
     }
 }
 
@@ -253,7 +257,9 @@ mod tests {
             found.push((at, pattern));
             Ok(())
         };
-        filters.scan(content, Targets::of(target), visit).unwrap();
+        for start in (0..content.len()).step_by(STEP) {
+            filters.scan(content, start, &mut Vec::new(), Targets::of(target), visit).unwrap();
+        }
         found
     }
 

@@ -55,7 +55,7 @@ const MAX_SOURCE: usize = 1 << 15;
 /// What PCRE2 may do for one match, and the memory it may take, in KiB.
 const LIMITS: &str = "(*LIMIT_MATCH=1000000)(*LIMIT_DEPTH=100000)(*LIMIT_HEAP=16384)";
 /// Work that one run counts as, beside the bytes it sees.
-const ONE_RUN: u64 = 100_000;
+const ONE_RUN: usize = 100_000;
 
 impl Pcre {
     /// `number` is the part's own: a trigger names only parts before it.
@@ -123,7 +123,7 @@ impl Run {
         let last = if self.offset == Offset::Any || self.flags.rolling { usize::MAX } else { last };
         let (mut from, mut count) = (first, 0);
         while from <= subject.len() && count < needed {
-            work.left = work.left.checked_sub(ONE_RUN + (subject.len() - from) as u64).ok_or(Exhausted)?;
+            work.spend(ONE_RUN + (subject.len() - from))?;
             // An error is a limit that was met: that nothing matches is not known.
             let Some(found) = regex.find_at(subject, from).map_err(|_| Exhausted)?.filter(|found| found.start() <= last) else { break };
             count += 1;
