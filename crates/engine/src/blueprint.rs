@@ -2,7 +2,6 @@
 
 use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
-    path::PathBuf,
     sync::Arc,
 };
 
@@ -20,8 +19,8 @@ use crate::{
 pub struct Blueprint {
     rules: OwnedFd,
     hashes: Arc<HashLists>,
+    clamdb: Database,
     clamd: Option<Clamd>,
-    counts: ClamDbCounts,
     summary: Summary,
     required: Vec<EngineName>,
     limits: Limits,
@@ -36,8 +35,6 @@ struct Description {
     /// The largest object that clamd is asked for, and what becomes of larger ones.
     clamd: Option<(u64, Oversize)>,
     rules: [u8; 32],
-    clamdb: [u8; 32],
-    rules_dir: Option<PathBuf>,
 }
 
 impl Blueprint {
@@ -48,7 +45,7 @@ impl Blueprint {
     pub fn load(config: Config) -> Result<Self, LoadError> {
         let rules = Rules::load(config.rules_dir.as_deref())?;
         let hashes = HashLists::load(config.rules_dir.as_deref())?;
-        let clamdb = Database::load(config.rules_dir.as_deref())?;
+        let clamdb = Database::load(config.rules_dir.as_deref(), config.cache_dir.as_deref())?;
         let mut required = vec![EngineName::YaraX, EngineName::Hashes];
         required.extend(clamdb.is_in_force().then_some(EngineName::ClamDb));
         required.extend(config.clamd.as_ref().map(|_| EngineName::Clamd));
@@ -63,14 +60,12 @@ impl Blueprint {
             limits: config.limits,
             clamd: config.clamd.as_ref().map(|clamd| (clamd.max_bytes, clamd.oversize)),
             rules: rules.fingerprint(),
-            clamdb: clamdb.fingerprint(),
-            rules_dir: config.rules_dir,
         };
         Ok(Self {
             rules: sealed(&rules)?,
             hashes: Arc::new(hashes),
             clamd: config.clamd.map(Clamd::new),
-            counts: clamdb.counts().clone(),
+            clamdb,
             summary,
             required,
             limits: config.limits,
@@ -86,7 +81,7 @@ impl Blueprint {
 
     /// The files that [`Engine::assemble`] takes, in its order: each can only be read.
     pub fn files(&self) -> Vec<BorrowedFd<'_>> {
-        vec![self.rules.as_fd(), self.hashes.file()]
+        vec![self.rules.as_fd(), self.hashes.file(), self.clamdb.file()]
     }
 
     /// The bounds of each scan.
@@ -111,7 +106,7 @@ impl Blueprint {
 
     /// What was read from ClamAV signature files; `None` where there are none.
     pub fn clamdb(&self) -> Option<&ClamDbCounts> {
-        Some(&self.counts).filter(|counts| !counts.is_empty())
+        Some(self.clamdb.counts()).filter(|counts| !counts.is_empty())
     }
 
     /// The lists of digests in force.
@@ -126,13 +121,9 @@ impl Blueprint {
 
 /// See [`Engine::assemble`].
 pub(crate) fn assemble(description: &[u8], files: Vec<OwnedFd>, clamd: Option<Box<dyn AskClamd>>) -> Result<Engine, LoadError> {
-    let Description { limits, clamd: terms, rules: rules_print, clamdb: clamdb_print, rules_dir } =
+    let Description { limits, clamd: terms, rules: rules_print } =
         serde_json::from_slice(description).map_err(|error| parts(&error))?;
-    let Ok([rules, hashes]) = <[OwnedFd; 2]>::try_from(files) else { return Err(parts(&"another number of files")) };
-    let clamdb = Database::load(rules_dir.as_deref())?;
-    if clamdb.fingerprint() != clamdb_print {
-        return Err(parts(&"the signatures changed since they were described"));
-    }
+    let Ok([rules, hashes, clamdb]) = <[OwnedFd; 3]>::try_from(files) else { return Err(parts(&"another number of files")) };
     let clamd = match (terms, clamd) {
         (None, _) => None,
         (Some((max_bytes, oversize)), Some(daemon)) => Some(ConfiguredClamd { daemon, max_bytes, oversize }),
@@ -141,7 +132,7 @@ pub(crate) fn assemble(description: &[u8], files: Vec<OwnedFd>, clamd: Option<Bo
     Ok(Engine {
         rules: Rules::of_bytes(&Mapped::sealed(rules)?, rules_print)?,
         hashes: HashLists::of_file(hashes)?,
-        clamdb,
+        clamdb: Database::of_file(clamdb)?,
         clamd,
         classifier: Classifier::load()?,
         limits,

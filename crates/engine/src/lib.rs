@@ -7,10 +7,12 @@ mod blueprint;
 mod budget;
 mod clamd;
 mod clamdb;
+mod facts;
 mod filetype;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod hashes;
+mod names;
 mod nsfw;
 mod pipeline;
 mod search;
@@ -27,6 +29,7 @@ pub use clamd::{AskClamd, Clamd, ClamdAddress, ClamdAddressError, ClamdAnswer, C
 pub use clamdb::Counts as ClamDbCounts;
 pub use filetype::media_type;
 pub use hashes::HashLists;
+pub use names::name_class;
 
 use budget::CpuClock;
 use clamdb::Database;
@@ -38,6 +41,9 @@ use yara::{Rules, Scanner};
 pub struct Config {
     /// A folder of YARA rules, hash lists and ClamAV signature files that stand beside the built-in rules.
     pub rules_dir: Option<PathBuf>,
+    /// A folder for what is compiled from signature files, so that it is compiled once; made where it is missing. Without one it is compiled
+    /// in memory at each load.
+    pub cache_dir: Option<PathBuf>,
     /// Ask this clamd as well; its answer is then required.
     pub clamd: Option<ClamdConfig>,
     pub limits: Limits,
@@ -59,6 +65,9 @@ pub enum LoadError {
     /// The rules do not fit together.
     #[error("the rules do not compile: {message}")]
     Rules { message: String },
+    /// Free some memory.
+    #[error("the ClamAV signatures cannot be compiled: {message}")]
+    Signatures { message: String },
     /// The build is damaged: the model is part of the program.
     #[error("the image model does not load: {message}")]
     Model { message: String },
@@ -105,7 +114,8 @@ pub struct Summary {
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
     pub content: &'a [u8],
-    /// What the sender calls it. It never decides the type; it only names what a gzip without a name of its own holds.
+    /// What the sender calls it. It never decides the type; it names what a gzip without a name of its own holds, and it can deceive
+    /// ([`name_class`]).
     pub name: Option<&'a str>,
     pub types: ScanTypes,
 }
@@ -129,7 +139,7 @@ impl Engine {
     pub fn load(config: Config) -> Result<Self, LoadError> {
         let rules = Rules::load(config.rules_dir.as_deref())?;
         let hashes = HashLists::load(config.rules_dir.as_deref())?;
-        let clamdb = Database::load(config.rules_dir.as_deref())?;
+        let clamdb = Database::load(config.rules_dir.as_deref(), config.cache_dir.as_deref())?;
         let clamd = config.clamd.map(|config| ConfiguredClamd {
             max_bytes: config.max_bytes,
             oversize: config.oversize,

@@ -2,6 +2,7 @@
 
 use std::{num::NonZeroUsize, time::Duration};
 
+use filesafety_engine::name_class;
 use filesafety_model::{
     Ask, FailureCode, Judgement, Policy, Reason, Report, ScanTypes, decide,
 };
@@ -68,8 +69,8 @@ impl Judge {
     }
 
     fn fingerprint_of(&self, engine: &str, types: ScanTypes, file_name: Option<&str>) -> String {
-        let extension = file_name.and_then(|name| name.rsplit_once('.')).map(|(_, extension)| extension.to_lowercase()).unwrap_or_default();
-        format!("{};{extension};{};{engine}", types.names().join(","), self.policy)
+        let name = file_name.map(name_class).unwrap_or_default();
+        format!("{};{name};{};{engine}", types.names().join(","), self.policy)
     }
 
     /// Judges `file` in the turn it has; an engine that does not answer is asked again for as long as `terms` allow.
