@@ -316,7 +316,8 @@ impl Keeper {
                 self.fill(&blueprint, missing);
                 continue;
             }
-            let waited = self.shared.needed.wait_timeout(state, LOOK_EVERY.min(self.wait));
+            let wait = if self.not_before.is_some() { self.wait.min(LOOK_EVERY) } else { LOOK_EVERY };
+            let waited = self.shared.needed.wait_timeout(state, wait);
             drop(waited);
             drop(gone);
         }

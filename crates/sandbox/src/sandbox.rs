@@ -30,6 +30,8 @@ pub struct Job<'a> {
     /// What the sender calls it.
     pub name: Option<&'a str>,
     pub types: ScanTypes,
+    /// Memory that is reserved for it beyond what every scan may have and what it asks for, in bytes: so much may go uncounted.
+    pub room: u64,
 }
 
 /// Why there is no report.
@@ -75,6 +77,8 @@ pub(crate) struct Sandbox {
     /// What it has of memory when it scans nothing, in bytes; `None` where that is not bounded.
     data: Option<u64>,
     scans: u32,
+    /// Whether its last scan had more memory than every scan may have.
+    stretched: bool,
 }
 
 /// How often one who waits for a sandbox looks at the clock.
@@ -86,9 +90,9 @@ const GRACE: Duration = Duration::from_secs(1);
 /// What a scan may take of memory beyond what it was granted, in bytes: what is not counted one by one.
 const SLACK: u64 = 64 << 20;
 /// Memory that a sandbox may keep between scans, in bytes; one that keeps more is replaced.
-const KEPT: u64 = 64 << 20;
+const KEPT: u64 = 16 << 20;
 /// After so many scans it is looked at how much it keeps.
-const LOOK_AFTER: u32 = 256;
+const LOOK_AFTER: u32 = 64;
 
 impl Starting {
     /// Starts the process; it loads while others are started. Without a blueprint it gives up what it can, and ends.
@@ -104,7 +108,7 @@ impl Starting {
         }
         let child = command.spawn()?;
         let incoming = Incoming::of_sandbox(socket.try_clone()?);
-        let sandbox = Sandbox { child, socket, incoming, blueprint, layers: Layers::default(), data: None, scans: 0 };
+        let sandbox = Sandbox { child, socket, incoming, blueprint, layers: Layers::default(), data: None, scans: 0, stretched: false };
         let confined = match confinement {
             Confinement::On | Confinement::Required => order::CONFINED,
             Confinement::Off => 0,
@@ -165,13 +169,9 @@ impl Sandbox {
     /// Whether it keeps so much memory that another should take its place.
     pub(crate) fn is_worn(&mut self) -> bool {
         self.scans += 1;
-        if !self.scans.is_multiple_of(LOOK_AFTER) {
+        if !self.stretched && !self.scans.is_multiple_of(LOOK_AFTER) {
             return false;
         }
-        self.keeps_much()
-    }
-
-    fn keeps_much(&self) -> bool {
         let Some(before) = self.data else { return false };
         data_of(self.child.id()).is_none_or(|now| now > before + KEPT)
     }
@@ -187,18 +187,18 @@ impl Sandbox {
         let bytes = wire::frame(order::SCAN, &[&job::head(job.types, job.name, file.is_some()), told]);
         let Some(blueprint) = self.blueprint.clone() else { return Ended::Gone };
         let mut watch = Watch::new(self.child.id(), blueprint.limits());
+        let mut granted = job.room;
+        if granted > 0 {
+            self.set_memory(granted);
+        }
         if wire::say(&self.socket, &bytes, file.as_slice(), &mut || watch.look()).is_err() {
             return Ended::Gone;
         }
-        let mut granted = 0;
         let ended = self.listen(memory, &mut watch, &mut granted);
-        match &ended {
-            Ended::Scanned(_) | Ended::Short => {
-                if granted > 0 {
-                    self.set_memory(0);
-                }
-            }
-            Ended::Gone | Ended::Overtime | Ended::Died(_) => {}
+        self.stretched = granted > 0;
+        if self.stretched {
+            // Of one that has ended it is of no interest.
+            self.set_memory(0);
         }
         ended
     }

@@ -9,4 +9,5 @@ mod support;
 
 mod disk;
 mod kill;
+mod sandboxes;
 mod webhooks;

@@ -87,7 +87,7 @@ fn run(pool: &Pool, jobs: &Jobs) {
     loop {
         let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok((job, answer)) = next else { return };
-        let file = SandboxJob { content: &job.content, name: job.name.as_deref(), types: job.types };
+        let file = SandboxJob { content: &job.content, name: job.name.as_deref(), types: job.types, room: job.memory.room() };
         let scanned = pool.scan(&file, &job.memory).map(|SandboxScanned { report, blueprint }| Scanned { report, blueprint });
         drop(job); // Its memory is free before anybody hears of the outcome.
         let _ = answer.send(scanned);

@@ -114,12 +114,12 @@ impl Judge<'_> {
 
     /// The report, or why no engine could be asked. What does not end beside other scans is tried alone.
     fn scan(&self, content: &FileContent, name: Option<&str>, share: Share<'_>) -> Result<Report, String> {
-        let job = Job { content, name, types: self.ask.types };
         let unseen = |reason, detail| Ok(Report::unseen(&self.ask.required, reason, detail));
         let (mut share, mut crashes) = (Some(share), 0);
         loop {
             let beside_others = share.is_some();
             let held = share.take().unwrap_or_else(|| self.memory.reserve_alone(content.len() as u64));
+            let job = Job { content, name, types: self.ask.types, room: held.room() };
             match self.pool.scan(&job, &held) {
                 Ok(scanned) => return Ok(scanned.report),
                 Err(Fault::MemoryShort) => {}
