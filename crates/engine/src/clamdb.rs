@@ -60,6 +60,8 @@ impl Counts {
     }
 }
 
+pub(crate) use load::{check, extensions, is_signature_file};
+
 /// All signatures in force; shared by all threads.
 pub(crate) struct Database {
     files: Digests,
@@ -109,6 +111,14 @@ impl Database {
     /// A file that cannot be read. A bad line is skipped and counted.
     pub(crate) fn load(dir: Option<&Path>) -> Result<Self, LoadError> {
         load::load(dir)
+    }
+
+    /// One signature file alone.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(crate) fn of_file(path: &Path) -> Result<Self, LoadError> {
+        load::of_file(path)
     }
 
     /// Files that stand in memory, by name and text.

@@ -3,6 +3,7 @@
 //! Formats: ClamAV's manual, *Signatures* (<https://docs.clamav.net/manual/Signatures.html>). A file that nobody signed may have bad
 //! lines: each is skipped, counted, and the first few are told with file and line. What is not supported is counted by its kind.
 
+mod check;
 mod line;
 
 use std::{
@@ -24,6 +25,7 @@ use super::{
 };
 use crate::{LoadError, yara::folder};
 
+pub(crate) use check::check;
 pub(super) use line::{Refused, check_level};
 use line::{parse_body, parse_hash, parse_old_body, parse_section_hash};
 
@@ -35,6 +37,16 @@ pub(super) fn load(dir: Option<&Path>) -> Result<Database, LoadError> {
     // What is to be ignored is known before what it ignores.
     files.sort_by_key(|(kind, _)| *kind != FileKind::Ignored);
     for (kind, path) in files {
+        let file = File::open(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+        reading.read(kind, path, BufReader::with_capacity(1 << 16, file))?;
+    }
+    Ok(reading.finish())
+}
+
+/// Reads one signature file alone.
+pub(super) fn of_file(path: &Path) -> Result<Database, LoadError> {
+    let mut reading = Reading::new();
+    if let Some(kind) = FileKind::of(path) {
         let file = File::open(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
         reading.read(kind, path, BufReader::with_capacity(1 << 16, file))?;
     }
@@ -85,6 +97,15 @@ enum FileKind {
     UnsupportedLines(&'static str),
     /// Something that counts as one under this name.
     Unsupported(&'static str),
+}
+
+/// What signature files end in.
+pub(crate) fn extensions() -> Vec<&'static str> {
+    FileKind::extensions()
+}
+
+pub(crate) fn is_signature_file(path: &Path) -> bool {
+    FileKind::of(path).is_some()
 }
 
 impl FileKind {
