@@ -20,7 +20,7 @@ mod search;
 mod unpack;
 mod yara;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::SystemTime};
 
 use filesafety_model::{EngineName, Report, ScanTypes};
 use sha2::{Digest, Sha256};
@@ -186,6 +186,12 @@ impl Engine {
     /// What was read from ClamAV signature files; `None` where there are none.
     pub fn clamdb(&self) -> Option<&ClamDbCounts> {
         Some(self.clamdb.counts()).filter(|counts| !counts.is_empty())
+    }
+
+    /// When the newest of ClamAV's databases was built; `None` where none is used. Plain signature files are no databases: they are as
+    /// new as their author left them.
+    pub fn newest_database(&self) -> Option<SystemTime> {
+        None
     }
 
     /// The lists of digests in force.
