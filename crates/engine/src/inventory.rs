@@ -8,8 +8,7 @@ use std::{
 };
 
 use crate::{
-    LoadError,
-    clamdb::{self, Database},
+    LoadError, clamdb,
     hashes::HashLists,
     yara::{Rules, folder},
 };
@@ -79,7 +78,7 @@ fn clamav(dir: &Path) -> Result<Vec<RuleSource>, LoadError> {
     let files: Vec<PathBuf> = folder::files(dir, &clamdb::extensions())?;
     let mut sources = Vec::new();
     for path in files {
-        let counts = Database::of_file(&path)?.counts().clone();
+        let counts = clamdb::counts_of_file(&path)?;
         let in_force = [("digests", counts.hashes), ("patterns", counts.bodies), ("logical", counts.logical), ("allowed", counts.allowed)];
         let mut source = RuleSource::new(Some(name_of(&path)), Family::ClamAv, in_force.into());
         source.left_out = counts.unsupported.clone();

@@ -13,7 +13,7 @@ use filesafety_server::views::{CoverageView, VirusView};
 use serde::Serialize;
 
 use super::{
-    super::{CLEAN, FOUND, UNSURE},
+    super::{CLEAN, FOUND, UNSURE, scan::cache_dir},
     name_of,
 };
 use crate::{arguments::RulesFolder, settings::SettingFlags, terminal::escaped};
@@ -60,7 +60,8 @@ pub(super) fn run(file: &Path, json: bool, folder: RulesFolder, config: Option<P
         bail!("{} has more than FILESAFETY_FILE_MAX, {} bytes", file.display(), config.intake.file);
     }
     let content = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let engine = EngineConfig { rules_dir: config.rules_dir.clone(), clamd: None, limits: config.limits };
+    let (rules_dir, cache_dir) = (config.rules_dir.clone(), cache_dir());
+    let engine = EngineConfig { rules_dir, cache_dir, clamd: None, limits: config.limits };
     let engine = Engine::load(engine).context("the rules do not load")?;
     let name = name_of(file);
     let explained = engine.explain(&Input { content: &content, name: Some(&name), types: ScanTypes::VIRUS });
