@@ -1,6 +1,7 @@
 //! What is loaded from where: a row for the rule pack and one for each file of the operator's folder.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
@@ -22,7 +23,7 @@ pub struct RuleSource {
     /// Entries in force, by kind.
     pub counts: BTreeMap<&'static str, usize>,
     /// Entries that are not in force, by reason.
-    pub left_out: BTreeMap<&'static str, usize>,
+    pub left_out: BTreeMap<Cow<'static, str>, usize>,
     /// When the file was last changed.
     pub changed: Option<SystemTime>,
 }
@@ -82,7 +83,8 @@ fn clamav(dir: &Path) -> Result<Vec<RuleSource>, LoadError> {
         let in_force = [("digests", counts.hashes), ("patterns", counts.bodies), ("logical", counts.logical), ("allowed", counts.allowed)];
         let mut source = RuleSource::new(Some(name_of(&path)), Family::ClamAv, in_force.into());
         source.left_out = counts.unsupported.clone();
-        source.left_out.extend([("invalid", counts.invalid), ("ignored", counts.ignored), ("other level", counts.other_level)]);
+        let others = [("invalid", counts.invalid), ("ignored", counts.ignored), ("other level", counts.other_level)];
+        source.left_out.extend(others.map(|(reason, count)| (Cow::Borrowed(reason), count)));
         sources.push(source);
     }
     Ok(sources)
@@ -118,7 +120,7 @@ mod tests {
         assert_eq!(rows[2], (Some("allow.sha256"), "hashes", BTreeMap::from([("allowed", 1)])));
         assert_eq!(rows[3], (Some("c.md5"), "hashes", BTreeMap::from([("malware", 2)])));
         assert_eq!(rows[4], (Some("d.ndb"), "clamdb", BTreeMap::from([("patterns", 1)])));
-        assert_eq!(sources[4].left_out, BTreeMap::from([("invalid", 1)]));
+        assert_eq!(sources[4].left_out, BTreeMap::from([("invalid".into(), 1)]));
         assert!(sources[0].changed.is_none() && sources[1..].iter().all(|source| source.changed.is_some()));
         assert_eq!(inventory(None).unwrap().len(), 1);
     }

@@ -1,7 +1,9 @@
 //! `rules list`: a row for the rule pack and one for each file.
 
 use std::{
+    borrow::Cow,
     collections::BTreeMap,
+    fmt::Display,
     io::{self, Write as _},
     path::Path,
     time::{SystemTime, UNIX_EPOCH},
@@ -25,7 +27,7 @@ struct Line<'a> {
     /// RFC 3339; when a database was built, else when the file was last changed.
     changed: Option<String>,
     in_force: &'a BTreeMap<&'static str, usize>,
-    left_out: &'a BTreeMap<&'static str, usize>,
+    left_out: &'a BTreeMap<Cow<'static, str>, usize>,
 }
 
 pub(super) fn run(json: bool, folder: Option<&Path>) -> Result<u8> {
@@ -55,18 +57,19 @@ fn line(source: &RuleSource) -> Line<'_> {
 }
 
 fn row(source: &RuleSource, now: SystemTime) -> Vec<String> {
-    let counts = |counts: &BTreeMap<&'static str, usize>| {
-        let counts: Vec<_> = counts.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
-        if counts.is_empty() { "-".to_owned() } else { counts.join(", ") }
-    };
     vec![
         source.file.as_deref().map_or_else(|| "(built in)".to_owned(), escaped),
         source.family.as_str().to_owned(),
         version(source).unwrap_or("-").to_owned(),
         source.changed.map_or_else(|| "-".to_owned(), |changed| age(changed, now)),
-        counts(&source.counts),
-        counts(&source.left_out),
+        listed(&source.counts),
+        listed(&source.left_out),
     ]
+}
+
+fn listed<K: Display>(counts: &BTreeMap<K, usize>) -> String {
+    let counts: Vec<_> = counts.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    if counts.is_empty() { "-".to_owned() } else { counts.join(", ") }
 }
 
 fn version(source: &RuleSource) -> Option<&str> {
