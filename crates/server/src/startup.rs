@@ -166,7 +166,7 @@ fn engine_config(config: &Config) -> filesafety_engine::Config {
     filesafety_engine::Config { rules_dir, cache_dir, clamd: config.clamd.clone(), limits: config.limits }
 }
 
-/// Names, sizes and times of the folder's files; `None` where it cannot be read, which is not the same as an empty one.
+/// Names, sizes and times of the folder's files. `None` where it cannot be read: that it is back, and empty, is a change.
 fn listing(folder: &std::path::Path) -> Option<Vec<(PathBuf, u64, Option<std::time::SystemTime>)>> {
     let entries = std::fs::read_dir(folder).ok()?.flatten();
     let mut files: Vec<_> = entries
