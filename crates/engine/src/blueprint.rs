@@ -3,6 +3,7 @@
 use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     sync::Arc,
+    time::SystemTime,
 };
 
 use filesafety_mapped::{Mapped, Sealing};
@@ -46,9 +47,7 @@ impl Blueprint {
         let rules = Rules::load(config.rules_dir.as_deref())?;
         let hashes = HashLists::load(config.rules_dir.as_deref())?;
         let clamdb = Database::load(config.rules_dir.as_deref(), config.cache_dir.as_deref())?;
-        let mut required = vec![EngineName::YaraX, EngineName::Hashes];
-        required.extend(clamdb.is_in_force().then_some(EngineName::ClamDb));
-        required.extend(config.clamd.as_ref().map(|_| EngineName::Clamd));
+        let required = crate::required(&clamdb, config.clamd.is_some());
         let summary = Summary {
             signatures: clamdb.counts().signatures(),
             rules: rules.count(),
@@ -107,6 +106,12 @@ impl Blueprint {
     /// What was read from ClamAV signature files; `None` where there are none.
     pub fn clamdb(&self) -> Option<&ClamDbCounts> {
         Some(self.clamdb.counts()).filter(|counts| !counts.is_empty())
+    }
+
+    /// When the newest of ClamAV's databases was built; `None` where none is used. Plain signature files are no databases: they are as
+    /// new as their author left them.
+    pub fn newest_database(&self) -> Option<SystemTime> {
+        None
     }
 
     /// The lists of digests in force.

@@ -5,6 +5,7 @@
 
 mod blueprint;
 mod budget;
+mod check;
 mod clamd;
 mod clamdb;
 mod facts;
@@ -12,6 +13,7 @@ mod filetype;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod hashes;
+mod inventory;
 mod names;
 mod nsfw;
 mod pipeline;
@@ -21,15 +23,19 @@ mod yara;
 
 use std::{os::fd::OwnedFd, path::PathBuf, time::Duration};
 
-use filesafety_model::{Report, ScanTypes};
+use filesafety_model::{EngineName, Report, ScanTypes};
 
 pub use blueprint::Blueprint;
 pub use budget::{Grant, Limits, Memory, Unlimited};
+pub use check::{Problem, Weight, check, is_rule_file};
 pub use clamd::{AskClamd, Clamd, ClamdAddress, ClamdAddressError, ClamdAnswer, ClamdConfig, Oversize};
 pub use clamdb::Counts as ClamDbCounts;
 pub use filetype::media_type;
 pub use hashes::HashLists;
+pub use inventory::{Family, RuleSource, inventory};
 pub use names::name_class;
+pub use pipeline::{Explained, ObjectMatches};
+pub use yara::{RuleMatch, StringMatch};
 
 use budget::CpuClock;
 use clamdb::Database;
@@ -162,6 +168,24 @@ impl Engine {
     pub fn worker(&self) -> Worker<'_> {
         Worker { engine: self, scanner: self.rules.scanner() }
     }
+
+    /// As [`Worker::scan`], and which rules match which object, for the people who write rules. It takes more time, and as much memory
+    /// as it likes.
+    pub fn explain(&self, input: &Input<'_>) -> Explained {
+        pipeline::explain(self, &mut self.rules.scanner(), input)
+    }
+
+    /// The engines without whose answer a scan for malware has no verdict.
+    pub fn required(&self) -> Vec<EngineName> {
+        required(&self.clamdb, self.clamd.is_some())
+    }
+}
+
+fn required(clamdb: &Database, clamd: bool) -> Vec<EngineName> {
+    let mut required = vec![EngineName::YaraX, EngineName::Hashes];
+    required.extend(clamdb.is_in_force().then_some(EngineName::ClamDb));
+    required.extend(clamd.then_some(EngineName::Clamd));
+    required
 }
 
 impl Worker<'_> {
