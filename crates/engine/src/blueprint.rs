@@ -136,7 +136,7 @@ pub(crate) fn assemble(description: &[u8], files: Vec<OwnedFd>, clamd: Option<Bo
     };
     Ok(Engine {
         rules: Rules::of_bytes(&Mapped::sealed(rules)?, rules_print)?,
-        hashes: HashLists::of_file(hashes)?,
+        hashes: HashLists::shared(hashes)?,
         clamdb: Database::of_file(clamdb)?,
         clamd,
         classifier: Classifier::load()?,

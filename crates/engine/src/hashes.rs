@@ -47,7 +47,7 @@ impl HashLists {
     }
 
     /// Those of another process of this program, by what [`HashLists::file`] gave there.
-    pub(crate) fn of_file(file: OwnedFd) -> Result<Self, LoadError> {
+    pub(crate) fn shared(file: OwnedFd) -> Result<Self, LoadError> {
         Ok(Self(Packed::map(file)?))
     }
 
@@ -63,7 +63,7 @@ impl HashLists {
     pub(crate) fn of_file(path: &Path) -> Result<Self, LoadError> {
         let mut reading = Reading::default();
         reading.read(path)?;
-        Ok(reading.finish())
+        reading.finish()
     }
 
     /// Whether a list of this name may have this line.
@@ -117,7 +117,7 @@ impl HashLists {
 
     /// Digests that the operator vouches for.
     pub(crate) fn allowed_count(&self) -> usize {
-        self.allowed.entries.len()
+        self.0.allowed.len()
     }
 
     /// Changes with whatever can change a result.
