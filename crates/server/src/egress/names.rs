@@ -197,7 +197,7 @@ mod tests {
 
     #[tokio::test]
     async fn names_without_an_answer_hold_up_only_each_other() {
-        let (names, sender, _) = silent_for_bad();
+        let (names, sender, calls) = silent_for_bad();
         let bad: Vec<_> = (0..QUICK_PLACES)
             .map(|number| {
                 tokio::spawn({
@@ -206,14 +206,21 @@ mod tests {
                 })
             })
             .collect();
+        while calls.load(Ordering::SeqCst) < QUICK_PLACES {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         let soon = SLOW_AFTER + Duration::from_secs(20);
         assert!(within(soon, &names, "good1").await.is_some_and(|answer| answer.is_ok()), "once the others count as slow");
+        while names.0.state().slow.len() < QUICK_PLACES {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!((names.0.quick.available_permits(), names.0.slow.available_permits()), (QUICK_PLACES, SLOW_PLACES - QUICK_PLACES));
+        // A name that was slow begins among the slow.
+        assert!(within(Duration::from_millis(50), &names, "bad0").await.is_none());
         drop(sender);
         for one in bad {
             assert!(one.await.unwrap().is_err());
         }
-        // Slow names begin among the slow, where they leave the quick places free.
-        assert_eq!(names.0.state().slow.len(), QUICK_PLACES);
         assert_eq!((names.0.quick.available_permits(), names.0.slow.available_permits()), (QUICK_PLACES, SLOW_PLACES));
     }
 
