@@ -16,8 +16,8 @@ use tokio::sync::{Semaphore, oneshot, watch};
 
 /// Lookups at once of names that are answered soon.
 const QUICK_PLACES: usize = 64;
-/// Lookups at once of names that are not.
-const SLOW_PLACES: usize = 192;
+/// Lookups at once of names that are not: more than attempts are ever under way, each with a thread that sleeps.
+const SLOW_PLACES: usize = 1024;
 /// A lookup that lasts longer is slow.
 const SLOW_AFTER: Duration = Duration::from_secs(1);
 /// More slow names are not remembered.
