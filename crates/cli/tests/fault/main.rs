@@ -9,5 +9,6 @@ mod support;
 
 mod disk;
 mod kill;
+mod names;
 mod sandboxes;
 mod webhooks;
