@@ -93,6 +93,9 @@ fn left() -> Result<BpfProgram, seccompiler::BackendError> {
     let plain_memory = || SeccompRule::new(vec![Condition::new(2, ArgLen::Dword, Op::MaskedEq(EXECUTABLE), 0)?]);
     rules.insert(libc::SYS_mmap, vec![plain_memory()?]);
     rules.insert(libc::SYS_mprotect, vec![plain_memory()?]);
+    // Whether a memory file is sealed, and whether a descriptor is open.
+    let asks = |what: libc::c_int| SeccompRule::new(vec![Condition::new(1, ArgLen::Dword, Op::Eq, u64::from(what.cast_unsigned()))?]);
+    rules.insert(libc::SYS_fcntl, vec![asks(libc::F_GET_SEALS)?, asks(libc::F_GETFD)?]);
     // Aborting is a signal to itself.
     let itself = Condition::new(0, ArgLen::Dword, Op::Eq, u64::from(std::process::id()))?;
     rules.insert(libc::SYS_tgkill, vec![SeccompRule::new(vec![itself])?]);
