@@ -34,7 +34,8 @@ pub fn run() -> ExitCode {
     let lockdown = Lockdown::begin(if flags & order::CONFINED == 0 { Confinement::Off } else { Confinement::On });
     if flags & order::IDLE != 0 {
         let told = serde_json::to_vec(&lockdown.finish()).map_err(io::Error::from).and_then(|layers| link.say(word::READY, &[&layers]));
-        return if told.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        // The owner looks at it from outside as well, and then hangs up.
+        return if told.and_then(|()| link.hear()).is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     report_panics(link.clone());
     // A subscriber of this process is set here alone.
