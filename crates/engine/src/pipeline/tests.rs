@@ -330,10 +330,11 @@ fn facts_count_where_a_scan_stops_at_a_limit() {
 
 #[test]
 fn the_fingerprint_follows_the_limits() {
-    let one = engine(Limits::default()).fingerprint();
+    let of = |limits| crate::Blueprint::load(Config { limits, ..Config::default() }).unwrap().fingerprint().to_owned();
+    let one = of(Limits::default());
     assert_eq!(one.len(), 64);
-    assert_eq!(one, engine(Limits::default()).fingerprint());
-    assert_ne!(one, engine(Limits { depth: 3, ..Limits::default() }).fingerprint());
+    assert_eq!(one, of(Limits::default()));
+    assert_ne!(one, of(Limits { depth: 3, ..Limits::default() }));
 }
 
 /// Scanned with these signature files.
