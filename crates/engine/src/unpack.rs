@@ -1,19 +1,29 @@
 //! Opening containers: one module per format, every byte through the budget.
 
+mod active_mime;
 mod ar;
 mod bzip2;
 mod codec;
 mod cpio;
+mod excel;
+mod field;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod gzip;
+mod lzfu;
 mod lzma;
+mod office_crypt;
+mod office_xml;
+mod ole;
 mod pdf;
 mod rpm;
+mod rtf;
+mod source;
 mod streams;
 mod tar;
 #[cfg(test)]
 mod tests;
+mod vba;
 mod xz;
 mod zip;
 mod zstd;
@@ -27,6 +37,8 @@ use crate::filetype::Format;
 pub(crate) use bzip2::starts as bzip2_starts;
 pub(crate) use cpio::starts as cpio_starts;
 pub(crate) use lzma::is_alone as lzma_starts;
+pub(crate) use ole::{open_embedded as open_embedded_ole, starts as ole_starts};
+pub(crate) use rtf::starts as rtf_starts;
 pub(crate) use streams::{Codec, Start, walk as walk_streams};
 pub(crate) use tar::starts as tar_starts;
 pub(crate) use zip::open_embedded as open_embedded_zip;
@@ -122,7 +134,20 @@ pub(crate) fn open(format: Format, content: &[u8], name: Option<&str>, sink: &mu
         Format::Cpio => cpio::open(content, sink),
         Format::Rpm => rpm::open(content, sink),
         Format::Pdf => pdf::open(content, sink),
+        Format::Ole => ole::open(content, sink),
+        Format::Rtf => rtf::open(content, sink),
     }
+}
+
+/// Looks at an object that is no container by its type, and yet a part of a document that holds or does something.
+pub(crate) fn look(content: &[u8], sink: &mut dyn Sink) -> Result<(), Stop> {
+    if excel::binary_starts(content) {
+        return excel::open_binary(content, sink);
+    }
+    if active_mime::starts(content) {
+        return active_mime::open(content, sink);
+    }
+    office_xml::open(content, sink)
 }
 
 /// The little-endian number at `at`, if all of it is there.

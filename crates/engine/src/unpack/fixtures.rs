@@ -1,10 +1,14 @@
 //! Archives built in code, sound and unsound, and a sink that writes down what it is told.
 
+pub(crate) mod office;
+pub(crate) mod workbook;
+
 use std::io::{Read, Write};
 
 use filesafety_model::Reason;
 
 use super::{Decoded, Ended, Sink, Stop};
+use crate::facts::Fact;
 
 /// The EICAR test file, by parts: this source is none.
 pub(crate) fn eicar() -> Vec<u8> {
@@ -302,6 +306,7 @@ pub(crate) struct Record {
     pub(crate) children: Vec<(String, Vec<u8>)>,
     pub(crate) unexamined: Vec<(Reason, String)>,
     pub(crate) notes: Vec<String>,
+    pub(crate) facts: Vec<Fact>,
 }
 
 impl Record {
@@ -344,6 +349,10 @@ impl Sink for Record {
 
     fn note(&mut self, note: &str) {
         self.notes.push(note.to_owned());
+    }
+
+    fn fact(&mut self, fact: Fact, _: &str) {
+        self.facts.push(fact);
     }
 
     fn tick(&mut self) -> Result<(), Stop> {
