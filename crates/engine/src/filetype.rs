@@ -85,7 +85,7 @@ pub(crate) fn identify(content: &[u8]) -> FileType {
 /// Whether its parts are parts of one thing, as the macros of a document are; the members of an archive are things of their own.
 pub(crate) fn is_document(file_type: FileType, content: &[u8]) -> bool {
     match file_type {
-        FileType::Container(Format::Pdf) => true,
+        FileType::Container(Format::Pdf | Format::Ole | Format::Rtf) => true,
         FileType::Container(Format::Zip) => zipped::is_document(content),
         FileType::Container(
             Format::Gzip
@@ -99,7 +99,7 @@ pub(crate) fn is_document(file_type: FileType, content: &[u8]) -> bool {
             | Format::Cpio
             | Format::Rpm,
         ) => false,
-        FileType::Unsupported(detail) => matches!(detail, "Ole2" | "Rtf" | "OneNote"),
+        FileType::Unsupported(detail) => detail == "OneNote",
         FileType::Leaf => false,
     }
 }

@@ -58,7 +58,13 @@ pub(crate) fn judge_template(address: &str, sink: &mut dyn Sink) {
 }
 
 pub(crate) fn judge_object(address: &str, sink: &mut dyn Sink) {
+    /// What only pages are loaded by, whose scripts then run.
+    const OF_PAGES: [&str; 2] = ["mhtml:", "!x-usc:"];
     if is_remote(address) {
+        let lower = address.to_ascii_lowercase();
+        if OF_PAGES.iter().any(|mark| lower.contains(mark)) {
+            sink.fact(Fact::RunsByItself, "a page in place of an object");
+        }
         sink.fact(Fact::Fetches, &format!("the object {}", cut(address)));
     }
 }

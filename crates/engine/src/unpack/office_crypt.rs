@@ -25,7 +25,7 @@ pub(crate) const DETAIL: &str = "Office";
 const DEFAULTS: [&str; 2] = ["VelvetSweatshop", ""];
 
 /// Every password that is tried.
-pub(crate) fn passwords() -> Vec<String> {
+pub(crate) fn passwords(_sink: &dyn Sink) -> Vec<String> {
     DEFAULTS.iter().map(|password| (*password).to_owned()).collect()
 }
 

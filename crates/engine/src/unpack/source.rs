@@ -3,6 +3,9 @@
 use super::Sink;
 use crate::facts::Fact;
 
+/// Longer source is judged by its start.
+const MOST: usize = 16 << 20;
+
 /// Procedures that an application calls when a document is opened, made or closed.
 const STARTS: &[&str] = &[
     "autoopen",
@@ -62,22 +65,23 @@ const EXECUTES: &[&str] = &[
 
 /// Judges the source of a module or of several.
 pub(crate) fn judge(source: &[u8], sink: &mut dyn Sink) {
-    let source = String::from_utf8_lossy(source).to_ascii_lowercase();
-    let code: Vec<&str> = source.lines().map(str::trim).filter(|line| !is_comment(line)).collect();
-    if let Some(name) = code.iter().find_map(|line| started(line)) {
+    let source = String::from_utf8_lossy(source.get(..MOST).unwrap_or(source)).to_ascii_lowercase();
+    // Not gathered: a source of short lines would take many times its size.
+    let code = || source.lines().map(str::trim).filter(|line| !is_comment(line));
+    if let Some(name) = code().find_map(started) {
         sink.fact(Fact::RunsByItself, &format!("the macro {name}"));
     }
-    let word = |words: &[&'static str]| words.iter().copied().find(|word| code.iter().any(|line| line.contains(word)));
+    let word = |words: &[&'static str]| words.iter().copied().find(|word| code().any(|line| line.contains(word)));
     if let Some(word) = word(FETCHES) {
         sink.fact(Fact::Fetches, &format!("{word} in a macro"));
     }
-    let has_host = code.iter().any(|line| line.contains("wscript.shell"));
-    let runs_host = || code.iter().any(|line| line.contains(".run") || line.contains(".exec"));
+    let has_host = code().any(|line| line.contains("wscript.shell"));
+    let runs_host = || code().any(|line| line.contains(".run") || line.contains(".exec"));
     if let Some(word) = word(EXECUTES) {
         sink.fact(Fact::Executes, &format!("{word} in a macro"));
     } else if has_host && runs_host() {
         sink.fact(Fact::Executes, "WScript.Shell in a macro");
-    } else if code.iter().any(|line| calls_shell(line)) {
+    } else if code().any(calls_shell) {
         sink.fact(Fact::Executes, "Shell in a macro");
     }
 }

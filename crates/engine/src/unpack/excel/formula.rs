@@ -26,11 +26,14 @@ pub(super) struct Context<'a> {
 
 /// An operand longer than this is cut.
 const LONGEST: usize = 32 << 10;
+/// Excel takes no formula of more bytes.
+const MOST_TOKENS: usize = 64 << 10;
 /// Numbers of cells for which letters are made.
 const MOST_COLUMNS: u32 = 16_384;
 
 /// The text of a formula; of one that makes no sense, as far as it went.
 pub(super) fn text(tokens: &[u8], context: &Context<'_>) -> String {
+    let tokens = tokens.get(..MOST_TOKENS).unwrap_or(tokens);
     let mut decoder = Decoder { rest: tokens, stack: Vec::new(), context };
     while !decoder.rest.is_empty() {
         if decoder.token().is_none() {

@@ -57,7 +57,7 @@ pub(super) fn key(description: &[u8], sink: &mut dyn Sink) -> Result<Option<Segm
     let Some(data) = data else { return Ok(None) };
     for tag in tags(&text).filter(|tag| tag.name == "encryptedKey" && !tag.is_closing) {
         let Some(wrapped) = Wrapped::of(&tag) else { continue };
-        for password in passwords() {
+        for password in passwords(sink) {
             if let Some(key) = wrapped.key(&password, sink)? {
                 let key = filled(key, data.key_bytes);
                 return Ok(Some(Segments { key, salt: data.salt, hash: data.hash }));

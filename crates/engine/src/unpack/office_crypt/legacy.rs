@@ -3,7 +3,7 @@
 use cbc::cipher::{KeyInit, StreamCipher};
 use rc4::Rc4;
 
-use super::{Hash, passwords, wide, xor::Array};
+use super::{Hash, wide, xor::Array};
 use crate::unpack::{u16_at, u32_at};
 
 /// What the keys of blocks are made of.
@@ -15,9 +15,9 @@ pub(crate) enum Rc4Key {
 }
 
 impl Rc4Key {
-    /// What an encryption header gives with a known password, version and all; nothing if none fits.
-    pub(crate) fn of(header: &[u8]) -> Option<Self> {
-        passwords().iter().find_map(|password| match (u16_at(header, 0)?, u16_at(header, 2)?) {
+    /// What an encryption header gives with one of the passwords, version and all; nothing if none fits.
+    pub(crate) fn of(header: &[u8], passwords: &[String]) -> Option<Self> {
+        passwords.iter().find_map(|password| match (u16_at(header, 0)?, u16_at(header, 2)?) {
             (1, 1) => Self::plain(header.get(4..)?, password),
             (2..=4, 2) => Self::api(header.get(8..)?, password),
             _ => None,
@@ -101,20 +101,20 @@ pub(crate) enum Records {
 }
 
 /// Of a workbook, in a record of its own.
-pub(crate) fn key_of_workbook(file_pass: &[u8]) -> Option<Records> {
+pub(crate) fn key_of_workbook(file_pass: &[u8], passwords: &[String]) -> Option<Records> {
     const XOR: u16 = 0;
     // Excel 5 has no kind in front.
     if file_pass.len() == 4 {
-        return xor(u16_at(file_pass, 2)?);
+        return xor(u16_at(file_pass, 2)?, passwords);
     }
     match u16_at(file_pass, 0)? {
-        XOR => xor(u16_at(file_pass, 4)?),
-        _ => Rc4Key::of(file_pass.get(2..)?).map(Records::Rc4),
+        XOR => xor(u16_at(file_pass, 4)?, passwords),
+        _ => Rc4Key::of(file_pass.get(2..)?, passwords).map(Records::Rc4),
     }
 }
 
-fn xor(verifier: u16) -> Option<Records> {
-    passwords().iter().find_map(|password| Array::of(password, verifier)).map(Records::Xor)
+fn xor(verifier: u16, passwords: &[String]) -> Option<Records> {
+    passwords.iter().find_map(|password| Array::of(password, verifier)).map(Records::Xor)
 }
 
 impl Records {

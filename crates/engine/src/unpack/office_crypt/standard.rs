@@ -41,7 +41,7 @@ impl Blocks {
 /// The key of a package whose `EncryptionInfo`, after version and flags, is `info`; nothing if no known password gives it.
 pub(super) fn key(info: &[u8], sink: &mut dyn Sink) -> Result<Option<Blocks>, Stop> {
     let Some(verifier) = Verifier::of(info) else { return Ok(None) };
-    for password in passwords() {
+    for password in passwords(sink) {
         if let Some(key) = verifier.key(&password, sink)? {
             return Ok(Some(key));
         }

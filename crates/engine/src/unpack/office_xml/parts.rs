@@ -12,8 +12,8 @@ use crate::{
 };
 
 const BETWEEN_TICKS: usize = 256;
-/// Of instructions and formulas so much is gathered.
-const MOST_TEXT: usize = 16 << 20;
+/// Of one instruction or formula so much is read.
+const MOST_TEXT: usize = 64 << 10;
 
 pub(super) fn open(text: &str, sink: &mut dyn Sink) -> Result<(), Stop> {
     let Some(root) = tags(text).next() else { return Ok(()) };
@@ -55,7 +55,8 @@ fn fields(text: &str, sink: &mut dyn Sink) -> Result<(), Stop> {
     each(text, sink, |tag, sink| {
         match tag.name {
             "fldSimple" if !tag.is_closing => field::judge(&tag.attribute("instr").unwrap_or_default(), sink),
-            "instrText" if !tag.is_closing && instruction.len() < MOST_TEXT => instruction.push_str(&decoded(tag.text)),
+            "instrText" if !tag.is_closing && instruction.len() < MOST_TEXT => instruction.push_str(&start_of(tag.text)),
+            "OLEObject" if tag.attribute("UpdateMode").is_some_and(|mode| mode == "Always") => field::updates_itself(sink),
             "fldChar" if !tag.is_closing => field::judge(&std::mem::take(&mut instruction), sink),
             _ => {}
         }
@@ -70,7 +71,7 @@ fn macro_sheet(text: &str, sink: &mut dyn Sink) -> Result<(), Stop> {
     each(text, sink, |tag, sink| {
         match tag.name {
             "c" if !tag.is_closing => cell = tag.attribute("r").unwrap_or_default(),
-            "f" if !tag.is_closing => return sheet.add(&cell, &decoded(tag.text), sink),
+            "f" if !tag.is_closing => return sheet.add(&cell, &start_of(tag.text), sink),
             _ => {}
         }
         Ok(())
@@ -122,12 +123,12 @@ fn embedded(text: &str, element: &str, attribute: &str, sink: &mut dyn Sink) -> 
 /// A module of an OpenDocument's macros.
 fn basic_module(root: &Tag<'_>, sink: &mut dyn Sink) -> Result<(), Stop> {
     let name = root.attribute("name").unwrap_or_default();
-    let source = decoded(root.text);
-    if source.trim().is_empty() {
+    if root.text.trim().is_empty() {
         return Ok(());
     }
-    let copied = source.len() as u64;
+    let copied = root.text.len() as u64;
     sink.hold(copied)?;
+    let source = decoded(root.text);
     source::judge(source.as_bytes(), sink);
     sink.part(&format!("Basic/{name}.bas"), source.as_bytes())?;
     sink.release(copied);
@@ -171,6 +172,12 @@ fn open_document(text: &str, sink: &mut dyn Sink) -> Result<(), Stop> {
         }
         Ok(())
     })
+}
+
+/// A text with its characters in place of their entities, if it is no longer than what is read here.
+fn start_of(text: &str) -> String {
+    let end = (0..=text.len().min(MOST_TEXT)).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    decoded(text.get(..end).unwrap_or_default())
 }
 
 /// Every tag, with a look at the budget now and then.

@@ -32,12 +32,7 @@ fn relationship(kind: &str, target: &str) -> String {
 
 #[test]
 fn a_template_or_an_object_from_elsewhere_is_a_fact() {
-    for (kind, target) in [
-        ("attachedTemplate", "http://x/y.dotm"),
-        ("attachedTemplate", "&#104;ttps://x/y"),
-        ("oleObject", "mhtml:http://x/y!x-usc:http://x/y"),
-        ("frame", "HTTP://x"),
-    ] {
+    for (kind, target) in [("attachedTemplate", "http://x/y.dotm"), ("attachedTemplate", "&#104;ttps://x/y"), ("frame", "HTTP://x")] {
         let text = relationship(kind, target);
         assert_eq!(opened(&text).facts, [Fact::Fetches], "{kind} {target}");
         let wide: Vec<u8> = "\u{feff}".encode_utf16().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect();
@@ -45,6 +40,14 @@ fn a_template_or_an_object_from_elsewhere_is_a_fact() {
         open(&wide, &mut record).unwrap();
         assert_eq!(record.facts, [Fact::Fetches]);
     }
+}
+
+#[test]
+fn an_object_that_loads_itself_runs_by_itself() {
+    let page = opened(&relationship("oleObject", "mhtml:http://x/y!x-usc:http://x/y"));
+    assert_eq!(page.facts, [Fact::RunsByItself, Fact::Fetches]);
+    let linked = |mode: &str| opened(&format!("<w:document><o:OLEObject Type=\"Link\" UpdateMode=\"{mode}\"/></w:document>")).facts;
+    assert_eq!((linked("Always"), linked("OnCall")), (vec![Fact::RunsByItself], Vec::new()));
 }
 
 #[test]

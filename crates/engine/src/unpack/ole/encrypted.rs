@@ -45,7 +45,7 @@ impl<'a> Walk<'a, '_, '_> {
         if flags & ENCRYPTED != 0 {
             let table_name = if flags & SECOND_TABLE == 0 { "0Table" } else { "1Table" };
             let table = if flags & OBFUSCATED == 0 { self.named(table_name)? } else { None };
-            let key = table.as_ref().and_then(|table| office_crypt::Rc4Key::of(&table.bytes));
+            let key = table.as_ref().and_then(|table| office_crypt::Rc4Key::of(&table.bytes, &office_crypt::passwords(self.sink)));
             match key {
                 Some(key) => {
                     self.decrypted(&key, "WordDocument", &document, CLEAR)?;
@@ -80,7 +80,7 @@ impl<'a> Walk<'a, '_, '_> {
     fn workbook(&mut self, name: &str) -> Result<(), Stop> {
         let Some(stream) = self.named(name)? else { return Ok(()) };
         if let Some(header) = excel::encryption_header(&stream.bytes) {
-            match office_crypt::key_of_workbook(header) {
+            match office_crypt::key_of_workbook(header, &office_crypt::passwords(self.sink)) {
                 Some(key) => {
                     self.sink.hold(stream.bytes.len() as u64)?;
                     let plain = key.decrypt(&stream.bytes);
