@@ -49,6 +49,7 @@ struct Sectors {
 pub(super) struct Content<'a> {
     pub(super) bytes: Cow<'a, [u8]>,
     pub(super) is_whole: bool,
+    is_crossed: bool,
 }
 
 /// A chain that was followed.
@@ -56,6 +57,8 @@ struct Chain {
     pieces: Vec<Range<usize>>,
     /// It has as many bytes as were asked for, and none that something else has as well.
     is_whole: bool,
+    /// A part of it was read before, by itself or by another.
+    is_crossed: bool,
 }
 
 impl Content<'_> {
@@ -98,7 +101,11 @@ impl<'a> Compound<'a> {
         let root = file.entries().find(|entry| entry.kind == Kind::Root).map(|root| (root.start, root.size));
         match root {
             // Whether all of it is there shows where a stream needs it.
-            Some((start, size)) if size > 0 => file.mini_stream = file.gathered(start, sink)?.bytes,
+            Some((start, size)) if size > 0 => {
+                let mini_stream = file.gathered(start, sink)?;
+                file.is_damaged |= mini_stream.is_crossed;
+                file.mini_stream = mini_stream.bytes;
+            }
             Some(_) => {}
             None => file.is_damaged = true,
         }
@@ -119,7 +126,7 @@ impl<'a> Compound<'a> {
     pub(super) fn stream(&mut self, entry: &Entry, sink: &mut dyn Sink) -> Result<Content<'a>, Stop> {
         let size = usize::try_from(entry.size).unwrap_or(usize::MAX);
         if size == 0 {
-            return Ok(Content { bytes: Cow::Borrowed(&[]), is_whole: true });
+            return Ok(Content { bytes: Cow::Borrowed(&[]), is_whole: true, is_crossed: false });
         }
         if entry.size < self.cutoff {
             let chain = self.mini.chain(entry.start, size, self.mini_stream.len(), sink)?;
@@ -127,11 +134,11 @@ impl<'a> Compound<'a> {
             if chain.pieces.len() == 1 {
                 sink.hold(bytes.len() as u64)?;
             }
-            return Ok(Content { bytes: Cow::Owned(bytes), is_whole: chain.is_whole });
+            return Ok(Content { bytes: Cow::Owned(bytes), is_whole: chain.is_whole, is_crossed: chain.is_crossed });
         }
         let chain = self.sectors.chain(entry.start, size, self.content.len(), sink)?;
         let bytes = joined(self.content, &chain.pieces, sink)?;
-        Ok(Content { bytes, is_whole: chain.is_whole })
+        Ok(Content { bytes, is_whole: chain.is_whole, is_crossed: chain.is_crossed })
     }
 
     /// A short stream, which counts as read by nobody.
@@ -215,14 +222,14 @@ impl<'a> Compound<'a> {
     /// A chain of the structure itself, to its end; held as long as this is.
     fn gathered(&mut self, start: u32, sink: &mut dyn Sink) -> Result<Content<'a>, Stop> {
         if start == END_OF_CHAIN {
-            return Ok(Content { bytes: Cow::Borrowed(&[]), is_whole: true });
+            return Ok(Content { bytes: Cow::Borrowed(&[]), is_whole: true, is_crossed: false });
         }
         let chain = self.sectors.chain(start, usize::MAX, self.content.len(), sink)?;
         let bytes = joined(self.content, &chain.pieces, sink)?;
         if let Cow::Owned(bytes) = &bytes {
             self.held = self.held.saturating_add(bytes.len() as u64);
         }
-        Ok(Content { bytes, is_whole: chain.is_whole })
+        Ok(Content { bytes, is_whole: chain.is_whole, is_crossed: chain.is_crossed })
     }
 }
 
@@ -250,7 +257,7 @@ impl Sectors {
             steps += 1;
             // One that is longer than what it lies in goes in a circle.
             let Some(range) = self.range(next as usize, length).filter(|_| steps <= most + 1) else {
-                return Ok(Chain { pieces, is_whole: false });
+                return Ok(Chain { pieces, is_whole: false, is_crossed });
             };
             is_crossed |= self.mark(next);
             let whole = range.len() == 1 << self.bits;
@@ -264,11 +271,11 @@ impl Sectors {
             next = self.table.get(next as usize).copied().unwrap_or(NO_SECTOR);
             if !whole {
                 // Cut by the end of the file.
-                return Ok(Chain { pieces, is_whole: left == 0 && !is_crossed });
+                return Ok(Chain { pieces, is_whole: left == 0 && !is_crossed, is_crossed });
             }
         }
         let is_ended = if size == usize::MAX { next == END_OF_CHAIN } else { left == 0 };
-        Ok(Chain { pieces, is_whole: is_ended && !is_crossed })
+        Ok(Chain { pieces, is_whole: is_ended && !is_crossed, is_crossed })
     }
 }
 
