@@ -12,7 +12,7 @@ use filesafety_model::{
 use crate::{
     ConfiguredClamd, Engine, Grant, Input, Memory, MemoryShort, Oversize,
     budget::{Budget, Limit, Stopped},
-    clamd::Answer,
+    clamd::ClamdAnswer,
     clamdb::Object,
     facts::{Fact, Gathered, Gathering, suspicions},
     filetype::{FileType, Format, identify, is_document},
@@ -109,7 +109,7 @@ impl<'a, 'r> Walk<'a, 'r> {
         Self {
             engine,
             scanner,
-            budget: Budget::new(&engine.limits, file_bytes as u64, memory),
+            budget: Budget::new(&engine.limits, file_bytes as u64, memory).by(engine.clock),
             virus: None,
             pictures: None,
             coverage: Coverage::default(),
@@ -244,20 +244,21 @@ impl Walk<'_, '_> {
     }
 
     fn ask_clamd(&mut self, content: &[u8]) -> Vec<Hit> {
-        let (Some(findings), Some(ConfiguredClamd { daemon, oversize })) = (self.virus.as_mut(), &self.engine.clamd) else {
+        let (Some(findings), Some(ConfiguredClamd { daemon, max_bytes, oversize })) = (self.virus.as_mut(), &self.engine.clamd) else {
             return Vec::new();
         };
         if findings.clamd_silence.is_some() {
             return Vec::new();
         }
-        match daemon.scan(content) {
-            Answer::Clean => {}
-            Answer::Found(signature) => return vec![Hit { signature, kind: Kind::Malware }],
-            Answer::TooLarge => match oversize {
+        let answer = if content.len() as u64 > *max_bytes { ClamdAnswer::TooLarge } else { daemon.ask(content) };
+        match answer {
+            ClamdAnswer::Clean => {}
+            ClamdAnswer::Found(signature) => return vec![Hit { signature, kind: Kind::Malware }],
+            ClamdAnswer::TooLarge => match oversize {
                 Oversize::Note => self.coverage.add_note(&self.path, "too large for clamd"),
                 Oversize::Unexamined => self.coverage.add_unexamined(Unexamined::new(&self.path, Reason::Limit, "Clamd")),
             },
-            Answer::Unavailable(message) => findings.clamd_silence = Some(message),
+            ClamdAnswer::Unavailable(message) => findings.clamd_silence = Some(message),
         }
         Vec::new()
     }

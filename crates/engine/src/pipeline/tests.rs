@@ -394,6 +394,6 @@ fn a_signature_that_cannot_be_told_leaves_its_object_unexamined() {
 #[test]
 fn without_signatures_their_engine_is_not_heard() {
     let engine = engine(Limits::default());
-    assert_eq!((engine.clamdb(), engine.required().contains(&EngineName::ClamDb)), (None, false));
+    assert!(engine.clamdb.counts().is_empty() && !engine.required().contains(&EngineName::ClamDb));
     assert!(!scanned(b"abc").engines.iter().any(|report| report.engine == EngineName::ClamDb));
 }
