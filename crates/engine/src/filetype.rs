@@ -36,6 +36,8 @@ pub(crate) enum Format {
     Cpio,
     Rpm,
     Pdf,
+    SevenZip,
+    Rar,
 }
 
 /// The MIME type by content, `application/octet-stream` where nothing is known.
@@ -53,6 +55,8 @@ pub fn media_type(content: &[u8]) -> &'static str {
         FileType::Container(Format::Cpio) => "application/x-cpio",
         FileType::Container(Format::Rpm) => "application/x-rpm",
         FileType::Container(Format::Pdf) => "application/pdf",
+        FileType::Container(Format::Rar) => "application/vnd.rar",
+        FileType::Container(Format::SevenZip) => "application/x-7z-compressed",
         FileType::Unsupported(_) if mail::is_mail(content) => "message/rfc822",
         FileType::Unsupported(_) | FileType::Leaf => table::media_type(content).unwrap_or_else(|| text_type(content)),
     }
@@ -82,6 +86,8 @@ fn format_of(content: &[u8]) -> Option<Format> {
         [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] | [b'P', b'K', 7, 8, b'P', b'K', 3, 4, ..] => Some(Format::Zip),
         [b'P', b'K', b'0', b'0', b'P', b'K', 3, 4, ..] => Some(Format::Zip),
         [0x1f, 0x8b, 8, ..] => Some(Format::Gzip),
+        [b'R', b'a', b'r', b'!', 0x1a, 7, 0 | 1, ..] | [b'R', b'E', b'~', b'^', ..] => Some(Format::Rar),
+        [b'7', b'z', 0xbc, 0xaf, 0x27, 0x1c, ..] => Some(Format::SevenZip),
         [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(Format::Xz),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Format::Zstd),
         [b'%', b'P', b'D', b'F', b'-', ..] => Some(Format::Pdf),
@@ -180,9 +186,6 @@ mod tests {
         for (content, detail) in [
             (&b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1 and more"[..], "Ole2"),
             (b"{\\rtf1 hello}", "Rtf"),
-            (b"7z\xbc\xaf\x27\x1c\0\x04", "SevenZip"),
-            (b"Rar!\x1a\x07\x01\0 and more", "Rar"),
-            (b"Rar!\x1a\x07\0 and more", "Rar"),
             (b"MSCF\0\0\0\0 and more", "Cab"),
             (&iso, "Iso"),
             (b"Received: from a by b\r\nSubject: hello\r\n\r\nbody", "Mail"),

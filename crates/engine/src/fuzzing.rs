@@ -31,7 +31,7 @@ const MEMORY: u64 = 64 << 20;
 /// Opens the file and everything inside it.
 pub fn unpack(content: &[u8]) {
     let (engine, granted) = (engine(), Granted::default());
-    let input = Input { content, name: None, types: ScanTypes::ALL };
+    let input = Input { content, name: None, types: ScanTypes::ALL, passwords: &[] };
     let report = pipeline::unpack_only(engine, &mut engine.rules.scanner(), &input, &granted);
     granted.assert_returned();
     let report = report.expect("memory is granted or beyond, never short");
@@ -41,7 +41,7 @@ pub fn unpack(content: &[u8]) {
 /// The whole of a scan: every engine, everything inside.
 pub fn scan(content: &[u8]) {
     let (engine, granted) = (engine(), Granted::default());
-    let input = Input { content, name: Some("a.bin"), types: ScanTypes::ALL };
+    let input = Input { content, name: Some("a.bin"), types: ScanTypes::ALL, passwords: &[] };
     let report = engine.worker().scan(&input, &granted).expect("memory is granted or beyond, never short");
     granted.assert_returned();
     assert!(report.engines.iter().all(|report| report.outcome == EngineOutcome::Examined), "an engine without an answer");

@@ -9,7 +9,10 @@ pub(crate) mod fixtures;
 mod gzip;
 mod lzma;
 mod pdf;
+mod ranges;
+mod rar;
 mod rpm;
+mod sevenz;
 mod streams;
 mod tar;
 #[cfg(test)]
@@ -18,15 +21,17 @@ mod xz;
 mod zip;
 mod zstd;
 
-use std::io::Read;
+use std::{io::Read, rc::Rc};
 
-use filesafety_model::Reason;
+use filesafety_model::{Password, Reason};
 
-use crate::filetype::Format;
+use crate::{budget::Deadline, filetype::Format};
 
 pub(crate) use bzip2::starts as bzip2_starts;
 pub(crate) use cpio::starts as cpio_starts;
 pub(crate) use lzma::is_alone as lzma_starts;
+pub(crate) use rar::starts as rar_starts;
+pub(crate) use sevenz::starts as sevenz_starts;
 pub(crate) use streams::{Codec, Start, walk as walk_streams};
 pub(crate) use tar::starts as tar_starts;
 pub(crate) use zip::open_embedded as open_embedded_zip;
@@ -84,6 +89,26 @@ pub(crate) trait Sink {
 
     fn release(&mut self, _bytes: u64) {}
 
+    /// To be called before and after what takes long.
+    fn clock(&mut self) -> Result<(), Stop> {
+        Ok(())
+    }
+
+    /// For decoders that cannot call [`Sink::clock`] themselves.
+    fn deadline(&self) -> Option<Deadline> {
+        None
+    }
+
+    /// How many bytes may still be unpacked, for the same decoders.
+    fn room(&self) -> u64 {
+        u64::MAX
+    }
+
+    /// What may open an encrypted member or document, the likeliest first.
+    fn passwords(&self) -> Rc<[Password]> {
+        Rc::new([])
+    }
+
     /// Decodes to nothing, to learn whether and to what it decodes.
     fn probe(&mut self, content: &mut dyn Read) -> Result<Decoded, Stop> {
         let mut buffer = vec![0; PROBE_BYTES];
@@ -107,6 +132,40 @@ pub(crate) trait Sink {
 
 const PROBE_BYTES: usize = 64 << 10;
 
+/// What an opener reads to understand a container: headers and tables, which are no objects.
+pub(crate) struct Gathered {
+    pub(crate) bytes: Vec<u8>,
+    /// To be given back by [`Sink::release`].
+    pub(crate) held: u64,
+    /// At its end, or in error; also where there was more than asked for.
+    pub(crate) ended: Ended,
+}
+
+/// Reads at most so many bytes, each counted against memory before it is kept.
+pub(crate) fn gather(content: &mut dyn Read, most: u64, sink: &mut dyn Sink) -> Result<Gathered, Stop> {
+    let (mut step, mut gathered) = (vec![0; PROBE_BYTES], Gathered { bytes: Vec::new(), held: 0, ended: Ended::AtEnd });
+    loop {
+        sink.tick()?;
+        match content.read(&mut step) {
+            Ok(0) => return Ok(gathered),
+            Ok(count) if gathered.bytes.len() as u64 + count as u64 <= most => {
+                // A vector at most doubles.
+                let needed = (gathered.bytes.len() + count) * 2;
+                if needed as u64 > gathered.held {
+                    sink.hold(needed as u64 - gathered.held)?;
+                    gathered.held = needed as u64;
+                }
+                gathered.bytes.extend_from_slice(step.get(..count).unwrap_or_default());
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Ok(_) | Err(_) => {
+                gathered.ended = Ended::InError;
+                return Ok(gathered);
+            }
+        }
+    }
+}
+
 /// Opens a container whose type its first bytes tell. `name` is what the container itself is called, if anything.
 pub(crate) fn open(format: Format, content: &[u8], name: Option<&str>, sink: &mut dyn Sink) -> Result<(), Stop> {
     match format {
@@ -122,6 +181,8 @@ pub(crate) fn open(format: Format, content: &[u8], name: Option<&str>, sink: &mu
         Format::Cpio => cpio::open(content, sink),
         Format::Rpm => rpm::open(content, sink),
         Format::Pdf => pdf::open(content, sink),
+        Format::Rar => rar::open(content, sink),
+        Format::SevenZip => sevenz::open(content, sink),
     }
 }
 

@@ -23,9 +23,6 @@ const fn closed(offset: usize, bytes: &'static [u8], media_type: &'static str, d
 const TABLE: &[Magic] = &[
     closed(0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "application/x-ole-storage", "Ole2"),
     closed(0, b"{\\rt", "application/rtf", "Rtf"),
-    closed(0, b"7z\xbc\xaf\x27\x1c", "application/x-7z-compressed", "SevenZip"),
-    closed(0, b"Rar!\x1a\x07", "application/vnd.rar", "Rar"),
-    closed(0, b"RE~^", "application/vnd.rar", "Rar"),
     closed(0, b"MSCF\0\0\0\0", "application/vnd.ms-cab-compressed", "Cab"),
     closed(0, b"ISc(", "application/octet-stream", "InstallShield"),
     closed(0x8001, b"CD001", "application/x-iso9660-image", "Iso"),
