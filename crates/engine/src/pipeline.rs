@@ -246,7 +246,7 @@ impl Walk<'_, '_> {
                 unpack::open(format, content, name, self)?;
                 match format {
                     // Readers of these look beyond the format's own bytes, and so does the search.
-                    Format::Pdf | Format::Rar => search::embedded(content, self)?,
+                    Format::Pdf | Format::Rar | Format::Cab | Format::Iso => search::embedded(content, self)?,
                     // What follows the end was examined as an object.
                     Format::Zip
                     | Format::Gzip
@@ -259,7 +259,13 @@ impl Walk<'_, '_> {
                     | Format::Ar
                     | Format::Cpio
                     | Format::Rpm
-                    | Format::SevenZip => {}
+                    | Format::SevenZip
+                    | Format::Lha
+                    | Format::Arj
+                    | Format::Compress
+                    | Format::Lz4
+                    | Format::Snappy
+                    | Format::Szdd => {}
                 }
             }
             FileType::Unsupported(detail) => {

@@ -5,7 +5,10 @@
 use filesafety_model::Reason;
 use memchr::memmem;
 
-use crate::unpack::{self, Codec, Ended, Sink, Stop, u32_at};
+use crate::{
+    clamdb,
+    unpack::{self, Codec, Ended, Sink, Stop},
+};
 
 /// Looks through `content` and opens what it finds.
 pub(crate) fn embedded(content: &[u8], sink: &mut dyn Sink) -> Result<(), Stop> {
@@ -13,7 +16,8 @@ pub(crate) fn embedded(content: &[u8], sink: &mut dyn Sink) -> Result<(), Stop> 
     for codec in [&Codec::GZIP, &Codec::BZIP2, &Codec::XZ, &Codec::ZSTD, &Codec::LZIP] {
         streams(codec, content, sink)?;
     }
-    whole_headers(content, sink)
+    whole_headers(content, sink)?;
+    installers(content, sink)
 }
 
 fn streams(codec: &Codec, content: &[u8], sink: &mut dyn Sink) -> Result<(), Stop> {
@@ -42,23 +46,42 @@ fn streams(codec: &Codec, content: &[u8], sink: &mut dyn Sink) -> Result<(), Sto
     Ok(())
 }
 
+/// Installers that carry files behind the program in a way of their own.
+fn installers(content: &[u8], sink: &mut dyn Sink) -> Result<(), Stop> {
+    const CLOSED: [(&[u8], &str); 4] = [
+        (b"AU3!EA0", "AutoIt"),
+        (b"Inno Setup Setup Data (", "InnoSetup"),
+        (b"InstallShield\0", "InstallShield"),
+        (b"ISc(", "InstallShield"),
+    ];
+    if !content.starts_with(b"MZ") {
+        return Ok(());
+    }
+    if let Some(mark) = memmem::find(content, unpack::NSIS_MARK) {
+        unpack::open_nsis(content, mark, sink)?;
+    }
+    // What a program says of itself is no installer; what stands behind it is.
+    let overlay = clamdb::end_of_program(content).and_then(|end| content.get(end..)).unwrap_or_default();
+    if let Some((_, detail)) = CLOSED.iter().find(|(mark, _)| memmem::find(overlay, mark).is_some()) {
+        sink.unexamined(Reason::Unsupported, detail);
+    }
+    Ok(())
+}
+
 /// Whether the header that content starts with proves itself.
 type Check = fn(&[u8]) -> bool;
 
 /// Archives that count only with a whole header that proves itself. From the first of a kind on the content is an object of its own;
 /// those that follow are found in it.
 fn whole_headers(content: &[u8], sink: &mut dyn Sink) -> Result<(), Stop> {
-    const OPENED: [(&[u8], Check, &str); 2] =
-        [(b"7z\xbc\xaf\x27\x1c", unpack::sevenz_starts, "7z"), (b"Rar!\x1a\x07", unpack::rar_starts, "rar")];
-    const CLOSED: [(&[u8], Check, &str); 1] = [(b"MSCF\0\0\0\0", is_cab, "Cab")];
-    for (magic, is, name) in OPENED {
+    const KINDS: [(&[u8], Check, &str); 3] = [
+        (b"7z\xbc\xaf\x27\x1c", unpack::sevenz_starts, "7z"),
+        (b"Rar!\x1a\x07", unpack::rar_starts, "rar"),
+        (b"MSCF\0\0\0\0", unpack::cab_starts, "cab"),
+    ];
+    for (magic, is, name) in KINDS {
         if let Some((at, rest)) = first(content, magic, is, sink)? {
             sink.part(&format!("{name}-at-{at}"), rest)?;
-        }
-    }
-    for (magic, is, detail) in CLOSED {
-        if let Some((at, _)) = first(content, magic, is, sink)? {
-            sink.member_unexamined(&format!("{}-at-{at}", detail.to_ascii_lowercase()), Reason::Unsupported, detail);
         }
     }
     Ok(())
@@ -73,14 +96,4 @@ fn first<'a>(content: &'a [u8], magic: &[u8], is: Check, sink: &mut dyn Sink) ->
         }
     }
     Ok(None)
-}
-
-/// The cabinet header (MS-CAB 2.1): reserved fields zero, version 1.3, folders and files, sizes within the file.
-fn is_cab(content: &[u8]) -> bool {
-    let (Some(size), Some(files)) = (u32_at(content, 8), u32_at(content, 16)) else { return false };
-    let reserved = u32_at(content, 4) == Some(0) && u32_at(content, 12) == Some(0) && u32_at(content, 20) == Some(0);
-    let counts =
-        unpack::u16_at(content, 26).is_some_and(|folders| folders > 0) && unpack::u16_at(content, 28).is_some_and(|files| files > 0);
-    let within = files >= 36 && files < size && size as usize <= content.len();
-    reserved && content.get(24..26) == Some(&[3, 1]) && counts && within
 }

@@ -1,22 +1,33 @@
 //! Opening containers: one module per format, every byte through the budget.
 
 mod ar;
+mod arj;
 mod bzip2;
+mod cab;
 mod codec;
+mod compress;
 mod cpio;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod gzip;
+mod iso;
+mod lha;
+mod lz4;
+mod lzh;
 mod lzma;
+mod nsis;
 mod pdf;
 mod ranges;
 mod rar;
 mod rpm;
 mod sevenz;
 mod streams;
+mod stretches;
+mod szdd;
 mod tar;
 #[cfg(test)]
 mod tests;
+mod udf;
 mod xz;
 mod zip;
 mod zstd;
@@ -27,15 +38,23 @@ use filesafety_model::{Password, Reason};
 
 use crate::{budget::Deadline, filetype::Format};
 
+pub(crate) use arj::starts as arj_starts;
 pub(crate) use bzip2::starts as bzip2_starts;
+pub(crate) use cab::starts as cab_starts;
+pub(crate) use compress::starts as compress_starts;
 pub(crate) use cpio::starts as cpio_starts;
+pub(crate) use iso::starts as iso_starts;
+pub(crate) use lha::starts as lha_starts;
+pub(crate) use lz4::starts_after_skippable as lz4_starts;
 pub(crate) use lzma::is_alone as lzma_starts;
+pub(crate) use nsis::{MARK as NSIS_MARK, open as open_nsis};
 pub(crate) use rar::starts as rar_starts;
 pub(crate) use sevenz::starts as sevenz_starts;
 pub(crate) use streams::{Codec, Start, walk as walk_streams};
+pub(crate) use szdd::starts as szdd_starts;
 pub(crate) use tar::starts as tar_starts;
 pub(crate) use zip::open_embedded as open_embedded_zip;
-pub(crate) use zstd::{behind_skippable, starts_after_skippable as zstd_after_skippable};
+pub(crate) use zstd::starts_after_skippable as zstd_after_skippable;
 
 /// The scan cannot go on: the budget is used up or memory is short. The pipeline knows which; an opener only passes it on with `?`.
 #[derive(Debug)]
@@ -181,6 +200,14 @@ pub(crate) fn open(format: Format, content: &[u8], name: Option<&str>, sink: &mu
         Format::Cpio => cpio::open(content, sink),
         Format::Rpm => rpm::open(content, sink),
         Format::Pdf => pdf::open(content, sink),
+        Format::Compress => streams::open(&Codec::COMPRESS, content, name, sink),
+        Format::Lz4 => streams::open(&Codec::LZ4, content, name, sink),
+        Format::Snappy => streams::open(&Codec::SNAPPY, content, name, sink),
+        Format::Szdd => szdd::open(content, name, sink),
+        Format::Lha => lha::open(content, sink),
+        Format::Arj => arj::open(content, sink),
+        Format::Cab => cab::open(content, sink),
+        Format::Iso => iso::open(content, sink),
         Format::Rar => rar::open(content, sink),
         Format::SevenZip => sevenz::open(content, sink),
     }

@@ -1,3 +1,5 @@
+mod archives;
+
 use std::{cell::Cell, time::Duration};
 
 use filesafety_model::{Report, ScanTypes};

@@ -74,6 +74,22 @@ pub(crate) fn lzip(content: &[u8]) -> Vec<u8> {
     writer.finish().unwrap()
 }
 
+pub(crate) fn lz4(content: &[u8]) -> Vec<u8> {
+    let frame = lz4_flex::frame::FrameInfo::new()
+        .block_size(lz4_flex::frame::BlockSize::Max64KB)
+        .content_checksum(true)
+        .content_size(Some(content.len() as u64));
+    let mut writer = lz4_flex::frame::FrameEncoder::with_frame_info(frame, Vec::new());
+    writer.write_all(content).unwrap();
+    writer.finish().unwrap()
+}
+
+pub(crate) fn snappy(content: &[u8]) -> Vec<u8> {
+    let mut writer = snap::write::FrameEncoder::new(Vec::new());
+    writer.write_all(content).unwrap();
+    writer.into_inner().unwrap()
+}
+
 pub(crate) fn ar_member(name: &str, content: &[u8]) -> Vec<u8> {
     let mut member = format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, 100_644, content.len()).into_bytes();
     member.extend(content);

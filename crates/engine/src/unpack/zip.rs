@@ -2,6 +2,7 @@
 //! found by search where nothing else was read (APPNOTE 6.3.10).
 
 mod crypt;
+mod explode;
 mod member;
 mod members;
 mod records;
