@@ -36,7 +36,7 @@ use std::{io::Read, rc::Rc};
 
 use filesafety_model::{Password, Reason};
 
-use crate::{budget::Deadline, filetype::Format};
+use crate::{budget::Deadline, facts::Fact, filetype::Format};
 
 pub(crate) use arj::starts as arj_starts;
 pub(crate) use bzip2::starts as bzip2_starts;
@@ -97,6 +97,10 @@ pub(crate) trait Sink {
 
     /// Worth knowing, and examined all the same: trailing bytes, a repaired index.
     fn note(&mut self, note: &str);
+
+    /// The container in hand does something that honest files do as well; two independent facts together are a detection (see
+    /// [`Fact`]). `detail` names what was seen, for a person: `the macro AutoOpen`. A sink that judges nothing passes over it.
+    fn fact(&mut self, _fact: Fact, _detail: &str) {}
 
     /// To be called now and then in long walks that decode nothing: time and the count of entries.
     fn tick(&mut self) -> Result<(), Stop>;
