@@ -46,6 +46,7 @@ pub(crate) enum Format {
     Lz4,
     Snappy,
     Szdd,
+    Chm,
 }
 
 /// The MIME type by content, `application/octet-stream` where nothing is known.
@@ -63,6 +64,7 @@ pub fn media_type(content: &[u8]) -> &'static str {
         FileType::Container(Format::Cpio) => "application/x-cpio",
         FileType::Container(Format::Rpm) => "application/x-rpm",
         FileType::Container(Format::Pdf) => "application/pdf",
+        FileType::Container(Format::Chm) => "application/vnd.ms-htmlhelp",
         FileType::Container(Format::Lha) => "application/x-lzh-compressed",
         FileType::Container(Format::Arj) => "application/x-arj",
         FileType::Container(Format::Compress) => "application/x-compress",
@@ -137,6 +139,7 @@ fn format_of(content: &[u8]) -> Option<Format> {
         _ if unpack::lzma_starts(content) => Some(Format::Lzma),
         _ if unpack::bzip2_starts(content) => Some(Format::Bzip2),
         _ if unpack::zstd_after_skippable(content) => Some(Format::Zstd),
+        [b'I', b'T', b'S', b'F', 3, 0, 0, 0, ..] => Some(Format::Chm),
         [0xff, 6, 0, 0, b's', b'N', b'a', b'P', b'p', b'Y', ..] => Some(Format::Snappy),
         _ if unpack::lz4_starts(content) => Some(Format::Lz4),
         _ if unpack::compress_starts(content) => Some(Format::Compress),

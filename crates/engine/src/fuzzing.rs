@@ -42,7 +42,7 @@ pub fn unpack(content: &[u8]) {
 
 /// Gives the bytes behind the first, which chooses, to one opener of archives.
 pub fn archive(input: &[u8]) {
-    const FORMATS: [Format; 12] = [
+    const FORMATS: [Format; 13] = [
         Format::Zip,
         Format::SevenZip,
         Format::Rar,
@@ -55,6 +55,7 @@ pub fn archive(input: &[u8]) {
         Format::Snappy,
         Format::Szdd,
         Format::Tar,
+        Format::Chm,
     ];
     let Some((choice, content)) = input.split_first() else { return };
     let mut sink = Discarding { left: 20_000, passwords: [Password::new("sesame").expect("a password")].into() };

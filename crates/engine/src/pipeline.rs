@@ -314,7 +314,8 @@ impl Walk<'_, '_> {
                     | Format::Compress
                     | Format::Lz4
                     | Format::Snappy
-                    | Format::Szdd => {}
+                    | Format::Szdd
+                    | Format::Chm => {}
                 }
             }
             FileType::Unsupported(detail) => {

@@ -4,6 +4,7 @@ mod ar;
 mod arj;
 mod bzip2;
 mod cab;
+mod chm;
 mod codec;
 mod compress;
 mod cpio;
@@ -21,6 +22,7 @@ mod ranges;
 mod rar;
 mod rpm;
 mod sevenz;
+mod solid;
 mod streams;
 mod stretches;
 mod szdd;
@@ -210,6 +212,7 @@ pub(crate) fn open(format: Format, content: &[u8], name: Option<&str>, sink: &mu
         Format::Szdd => szdd::open(content, name, sink),
         Format::Lha => lha::open(content, sink),
         Format::Arj => arj::open(content, sink),
+        Format::Chm => chm::open(content, sink),
         Format::Cab => cab::open(content, sink),
         Format::Iso => iso::open(content, sink),
         Format::Rar => rar::open(content, sink),

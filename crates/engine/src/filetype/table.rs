@@ -45,7 +45,6 @@ const TABLE: &[Magic] = &[
     closed(0, b"\x89LZO\0\r\n\x1a\n", "application/x-lzop", "Lzop"),
     closed(0, b"LRZI", "application/x-lrzip", "Lrzip"),
     closed(0, b"xar!\0\x1c", "application/x-xar", "Xar"),
-    closed(0, b"ITSF\x03\0\0\0", "application/vnd.ms-htmlhelp", "Chm"),
     closed(0, b"MSWIM\0\0\0", "application/x-ms-wim", "Wim"),
     closed(0, b"hsqs", "application/vnd.squashfs", "Squashfs"),
     closed(0, b"SIT!", "application/x-stuffit", "Stuffit"),

@@ -306,7 +306,8 @@ fn facts_count_where_a_scan_stops_at_a_limit() {
     std::fs::write(dir.path().join("facts.yar"), FACTS).unwrap();
     let engine = Engine::load(Config { rules_dir: Some(dir.path().to_owned()), limits, ..Config::default() }).unwrap();
     let content = office("word-one word-two", "x");
-    let report = engine.worker().scan(&Input { content: &content, name: None, types: ScanTypes::VIRUS, passwords: &[] }, &Unlimited).unwrap();
+    let report =
+        engine.worker().scan(&Input { content: &content, name: None, types: ScanTypes::VIRUS, passwords: &[] }, &Unlimited).unwrap();
     assert_eq!((found(&report), hidden(&report)), (vec![(RUNS_PROGRAM, "")], vec!["Heuristics.Limits.Objects"]));
     let pictures_only = Input { content: &content, name: None, types: ScanTypes::parse(["nsfw"]).unwrap(), passwords: &[] };
     let report = engine.worker().scan(&pictures_only, &Unlimited).unwrap();

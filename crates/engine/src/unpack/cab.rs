@@ -4,15 +4,13 @@ mod folder;
 #[cfg(test)]
 mod tests;
 
-use std::io::Read;
-
 use filesafety_model::Reason;
 
 use self::folder::{Blocks, Packing};
 use super::{
-    Decoded, Ended, Sink, Stop,
-    codec::{Fault, Foreign, Stream},
+    Ended, Sink, Stop,
     ranges::{Ranges, examine_gaps},
+    solid::Solid,
     streams::report,
     u16_at, u32_at, zip,
 };
@@ -20,9 +18,6 @@ use super::{
 const DETAIL: &str = "Cab";
 const HEADER: usize = 36;
 const FILE: usize = 16;
-
-/// A folder whose files overlap is decoded again from its start, so many times.
-const RESTARTS: u32 = 16;
 
 pub(crate) fn open(content: &[u8], sink: &mut dyn Sink) -> Result<(), Stop> {
     let mut read = Ranges::default();
@@ -138,15 +133,15 @@ impl Cabinet {
         };
         let held = packing.memory();
         sink.hold(held)?;
-        let mut walk = Files { blocks, packing, stream: blocks.stream(packing), at: 0, restarts: 0, fault: None };
+        let mut solid = Solid::new(|| blocks.stream(packing));
         let mut is_short = false;
         for file in files {
-            let decoded = walk.file(file, sink)?;
+            let decoded = solid.file(&file.name, file.offset, file.size, sink)?;
             is_short |= decoded.is_none_or(|decoded| decoded.bytes < file.size || decoded.ended == Ended::InError);
         }
-        walk.rest(sink)?;
-        let fault = walk.fault.or(walk.stream.fault());
-        drop(walk);
+        solid.rest(sink)?;
+        let fault = solid.fault();
+        drop(solid);
         sink.release(held);
         match fault {
             Some(fault) => report(fault, DETAIL, sink),
@@ -154,56 +149,6 @@ impl Cabinet {
             None => {}
         }
         Ok(())
-    }
-}
-
-/// The files of a folder, in the order of their places.
-struct Files<'a> {
-    blocks: &'a Blocks<'a>,
-    packing: Packing,
-    stream: Foreign<'a, Box<dyn Read + 'a>>,
-    /// How much of the folder was read.
-    at: u64,
-    restarts: u32,
-    /// Of streams that were given up.
-    fault: Option<Fault>,
-}
-
-impl Files<'_> {
-    /// What the folder holds behind its last file, so that its last blocks are checked too.
-    fn rest(&mut self, sink: &mut dyn Sink) -> Result<(), Stop> {
-        let mut first = [0];
-        while self.stream.fault().is_none() {
-            match self.stream.read(&mut first) {
-                Ok(0) => break,
-                Ok(_) => {
-                    sink.child("behind-the-files", &mut first.as_slice().chain(&mut self.stream as &mut dyn Read))?;
-                    break;
-                }
-                Err(_) => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn file(&mut self, file: &File, sink: &mut dyn Sink) -> Result<Option<Decoded>, Stop> {
-        if file.offset < self.at {
-            self.restarts += 1;
-            if self.restarts > RESTARTS {
-                return Ok(None);
-            }
-            self.fault = self.fault.or(self.stream.fault());
-            self.stream = self.blocks.stream(self.packing);
-            self.at = 0;
-        }
-        let skipped = sink.probe(&mut (&mut self.stream as &mut dyn Read).take(file.offset - self.at))?;
-        self.at += skipped.bytes;
-        if self.at < file.offset {
-            return Ok(None);
-        }
-        let decoded = sink.child(&file.name, &mut (&mut self.stream as &mut dyn Read).take(file.size))?;
-        self.at += decoded.bytes;
-        Ok(Some(decoded))
     }
 }
 

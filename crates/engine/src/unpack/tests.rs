@@ -28,7 +28,7 @@ fn searched(content: &[u8]) -> Record {
     record
 }
 
-const FORMATS: [Format; 21] = [
+const FORMATS: [Format; 22] = [
     Format::Zip,
     Format::Gzip,
     Format::Bzip2,
@@ -50,6 +50,7 @@ const FORMATS: [Format; 21] = [
     Format::Lz4,
     Format::Snappy,
     Format::Szdd,
+    Format::Chm,
 ];
 
 /// Every format around the same content.

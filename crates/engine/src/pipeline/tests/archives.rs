@@ -7,14 +7,13 @@ use std::{
     process::{Command, Stdio},
 };
 
-use filesafety_model::Password;
+use filesafety_model::{Password, Report, ScanTypes};
 
 use super::{found, hidden};
 use crate::{
-    Config, Engine, Input, Unlimited,
-    unpack::fixtures::{eicar, noise},
+    Config, Engine, Input, Limits, Unlimited,
+    unpack::fixtures::{Member, eicar, noise, zip},
 };
-use filesafety_model::{Report, ScanTypes};
 
 fn scan(engine: &Engine, name: &str, content: &[u8]) -> Report {
     let input = Input { content, name: Some(name), types: ScanTypes::VIRUS, passwords: &[] };
@@ -124,6 +123,35 @@ fn nsis(compressor: &str, files: &str) -> String {
     format!("printf '{script}' > script.nsi; makensis -V1 script.nsi")
 }
 
+/// What clamd's defaults answer OK to, with the test file inside.
+#[test]
+fn what_clamd_answers_ok_to_is_found_or_told() {
+    let evil = Member::deflated("eicar.com", &eicar());
+    let zeros = Member::deflated("zeros", &vec![0; 90 << 20]);
+    let many = (0..10_050).map(|index| Member::stored(&format!("{index}"), b"x")).chain([evil.clone()]);
+    let whole = zip(std::slice::from_ref(&evil));
+    let directory = memchr::memmem::find(&whole, b"PK\x01\x02").unwrap();
+    let flagged = Member { flags: 1, ..evil.clone() };
+    let cases: [(&str, Vec<u8>); 8] = [
+        ("a file of 126 MB", [vec![0; 126 << 20], whole.clone()].concat()),
+        ("a zip of six members of 90 MB before it", zip(&[vec![zeros; 6], vec![evil.clone()]].concat())),
+        ("25 zips deep", (0..25).fold(whole.clone(), |inner, _| zip(&[Member::stored("in.zip", &inner)]))),
+        ("10,050 members", zip(&many.collect::<Vec<_>>())),
+        ("the encryption flag", zip(&[flagged])),
+        ("a truncated directory", whole[..directory + 20].to_vec()),
+        ("a missing directory", whole[..directory].to_vec()),
+        ("a member behind one that is cut", [&noise(10), &whole[..], &whole[..40]].concat()),
+    ];
+    let engine = Engine::load(Config::default()).unwrap();
+    for (name, content) in cases {
+        let report = scan(&engine, "a.bin", &content);
+        assert!(!found(&report).is_empty() || !hidden(&report).is_empty(), "{name} is clean");
+    }
+    let limits = Limits { cpu: std::time::Duration::ZERO, ..Limits::default() };
+    let report = scan(&Engine::load(Config { limits, ..Config::default() }).unwrap(), "a.bin", &whole);
+    assert!(!hidden(&report).is_empty(), "a scan cut by its time");
+}
+
 /// What becomes of one of ClamAV's test files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
@@ -136,13 +164,14 @@ enum Fate {
 }
 
 /// Those of which an opener of ours sees the inside.
-const OPENED: [&str; 14] = [
+const OPENED: [&str; 15] = [
     "clam.7z",
     "clam.arj",
     "clam.bin-be.cpio",
     "clam.bin-le.cpio",
     "clam.bz2.zip",
     "clam.cab",
+    "clam.chm",
     "clam.d64.zip",
     "clam.exe",
     "clam.exe.bz2",
