@@ -114,7 +114,18 @@ pub(crate) fn is_document(file_type: FileType, content: &[u8]) -> bool {
             | Format::Tar
             | Format::Ar
             | Format::Cpio
-            | Format::Rpm,
+            | Format::Rpm
+            | Format::SevenZip
+            | Format::Rar
+            | Format::Cab
+            | Format::Chm
+            | Format::Iso
+            | Format::Lha
+            | Format::Arj
+            | Format::Compress
+            | Format::Lz4
+            | Format::Snappy
+            | Format::Szdd,
         ) => false,
         FileType::Unsupported(detail) => matches!(detail, "Ole2" | "Rtf" | "OneNote"),
         FileType::Leaf => false,

@@ -295,7 +295,7 @@ impl Walk<'_, '_> {
                 unpack::open(format, content, name, self)?;
                 match format {
                     // Readers of these look beyond the format's own bytes, and so does the search.
-                    Format::Pdf | Format::Rar | Format::Cab | Format::Iso => search::embedded(content, self)?,
+                    Format::Pdf => search::embedded(content, self)?,
                     // What follows the end was examined as an object.
                     Format::Zip
                     | Format::Gzip
@@ -315,7 +315,10 @@ impl Walk<'_, '_> {
                     | Format::Lz4
                     | Format::Snappy
                     | Format::Szdd
-                    | Format::Chm => {}
+                    | Format::Chm
+                    | Format::Rar
+                    | Format::Cab
+                    | Format::Iso => {}
                 }
             }
             FileType::Unsupported(detail) => {

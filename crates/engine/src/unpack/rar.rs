@@ -280,7 +280,7 @@ fn frame(content: &[u8], archive: &Archive, sink: &mut dyn Sink) -> Result<Vec<s
         Archive::Rar50Plus(archive) if !archive.main.encrypted_headers => new_frame(archive, &mut read, sink),
         Archive::Rar15To40(archive) if !archive.main.has_encrypted_headers() => old_frame(archive, &mut read, sink),
         // Where headers are encrypted, or the format is older than headers for everything, nothing tells what belongs to what.
-        _ => return Ok(Vec::new()),
+        _ => return crate::search::embedded(content, sink).map(|()| Vec::new()),
     }
     examine_gaps(content, &read, sink)
 }

@@ -108,7 +108,7 @@ impl Settings {
         let mut digest = Sha256::new();
         for round in 0..1u64 << self.cycles {
             if round % BETWEEN_TICKS == 0 {
-                sink.tick()?;
+                sink.clock()?;
             }
             digest.update(&self.salt);
             digest.update(password);
