@@ -9,7 +9,9 @@ use crate::unpack::fixtures::{Record, eicar, noise};
 fn cabinet(packing: CompressionType, files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut builder = CabinetBuilder::new();
     let folder = builder.add_folder(packing);
-    files.iter().for_each(|(name, _)| drop(folder.add_file(*name)));
+    for (name, _) in files {
+        folder.add_file(*name);
+    }
     let mut writer = builder.build(Cursor::new(Vec::new())).unwrap();
     for (_, content) in files {
         writer.next_file().unwrap().unwrap().write_all(content).unwrap();
