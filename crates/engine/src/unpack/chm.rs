@@ -207,7 +207,7 @@ impl Blocks<'_> {
         let from = start(self.block).ok_or(Fault::Cut)?;
         let to = start(self.block + 1).unwrap_or(content.len());
         let data = content.get(from..to).ok_or(Fault::Cut)?;
-        if self.block > 0 && self.block % reset_after == 0 {
+        if self.block > 0 && self.block.is_multiple_of(reset_after) {
             self.decoder.reset();
         }
         let length = usize::try_from(left.min(BLOCK)).unwrap_or(0);

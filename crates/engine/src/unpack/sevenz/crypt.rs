@@ -107,7 +107,7 @@ impl Settings {
         }
         let mut digest = Sha256::new();
         for round in 0..1u64 << self.cycles {
-            if round % BETWEEN_TICKS == 0 {
+            if round.is_multiple_of(BETWEEN_TICKS) {
                 sink.clock()?;
             }
             digest.update(&self.salt);
