@@ -23,7 +23,7 @@ mod yara;
 
 use std::{os::fd::OwnedFd, path::PathBuf, time::Duration};
 
-use filesafety_model::{EngineName, Report, ScanTypes};
+use filesafety_model::{EngineName, Password, Report, ScanTypes};
 
 pub use blueprint::Blueprint;
 pub use budget::{Grant, Limits, Memory, Unlimited};
@@ -53,6 +53,8 @@ pub struct Config {
     /// Ask this clamd as well; its answer is then required.
     pub clamd: Option<ClamdConfig>,
     pub limits: Limits,
+    /// Tried on whatever is encrypted, after those that come with a file.
+    pub passwords: Vec<Password>,
 }
 
 /// The engine cannot start.
@@ -93,6 +95,7 @@ pub struct Engine {
     clamd: Option<ConfiguredClamd>,
     classifier: Classifier,
     limits: Limits,
+    passwords: Vec<Password>,
     clock: CpuClock,
 }
 
@@ -124,6 +127,8 @@ pub struct Input<'a> {
     /// ([`name_class`]).
     pub name: Option<&'a str>,
     pub types: ScanTypes,
+    /// Tried first on whatever in it is encrypted.
+    pub passwords: &'a [Password],
 }
 
 /// [`Grant::Short`] was given: nothing is held any more, and the scan is to be run again with more memory reserved.
@@ -151,8 +156,8 @@ impl Engine {
             oversize: config.oversize,
             daemon: Box::new(Clamd::new(config)),
         });
-        let (limits, clock) = (config.limits, CpuClock::Thread);
-        Ok(Self { rules, hashes, clamdb, clamd, classifier: Classifier::load()?, limits, clock })
+        let (limits, passwords, clock) = (config.limits, config.passwords, CpuClock::Thread);
+        Ok(Self { rules, hashes, clamdb, clamd, classifier: Classifier::load()?, limits, passwords, clock })
     }
 
     /// Puts together in this process what a [`Blueprint`] gave: its description and its files. Where clamd is part of it, `clamd` is
