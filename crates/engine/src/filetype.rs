@@ -1,5 +1,6 @@
 //! The type of content, by the content alone: a name proves nothing.
 
+mod compound;
 mod mail;
 mod table;
 mod zipped;
@@ -47,6 +48,8 @@ pub(crate) enum Format {
     Snappy,
     Szdd,
     Chm,
+    Ole,
+    Rtf,
 }
 
 /// The MIME type by content, `application/octet-stream` where nothing is known.
@@ -75,6 +78,8 @@ pub fn media_type(content: &[u8]) -> &'static str {
         FileType::Container(Format::Iso) => "application/x-iso9660-image",
         FileType::Container(Format::Rar) => "application/vnd.rar",
         FileType::Container(Format::SevenZip) => "application/x-7z-compressed",
+        FileType::Container(Format::Ole) => compound::media_type(content),
+        FileType::Container(Format::Rtf) => "application/rtf",
         FileType::Unsupported(_) if mail::is_mail(content) => "message/rfc822",
         FileType::Unsupported(_) | FileType::Leaf => table::media_type(content).unwrap_or_else(|| text_type(content)),
     }
@@ -102,7 +107,7 @@ pub(crate) fn identify(content: &[u8]) -> FileType {
 /// Whether its parts are parts of one thing, as the macros of a document are; the members of an archive are things of their own.
 pub(crate) fn is_document(file_type: FileType, content: &[u8]) -> bool {
     match file_type {
-        FileType::Container(Format::Pdf) => true,
+        FileType::Container(Format::Pdf | Format::Ole | Format::Rtf) => true,
         FileType::Container(Format::Zip) => zipped::is_document(content),
         FileType::Container(
             Format::Gzip
@@ -127,7 +132,7 @@ pub(crate) fn is_document(file_type: FileType, content: &[u8]) -> bool {
             | Format::Snappy
             | Format::Szdd,
         ) => false,
-        FileType::Unsupported(detail) => matches!(detail, "Ole2" | "Rtf" | "OneNote"),
+        FileType::Unsupported(detail) => detail == "OneNote",
         FileType::Leaf => false,
     }
 }
@@ -146,6 +151,8 @@ fn format_of(content: &[u8]) -> Option<Format> {
         [b'!', b'<', b'a', b'r', b'c', b'h', b'>', b'\n', _, ..] => Some(Format::Ar),
         [0xed, 0xab, 0xee, 0xdb, ..] => Some(Format::Rpm),
         [b'L', b'Z', b'I', b'P', 1, ..] => Some(Format::Lzip),
+        _ if unpack::ole_starts(content) => Some(Format::Ole),
+        _ if unpack::rtf_starts(content) => Some(Format::Rtf),
         _ if unpack::cpio_starts(content) => Some(Format::Cpio),
         _ if unpack::lzma_starts(content) => Some(Format::Lzma),
         _ if unpack::bzip2_starts(content) => Some(Format::Bzip2),
@@ -242,9 +249,7 @@ mod tests {
     #[test]
     fn formats_that_stay_closed_have_a_name() {
         for (content, detail) in [
-            (&b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1 and more"[..], "Ole2"),
-            (b"{\\rtf1 hello}", "Rtf"),
-            (b"Received: from a by b\r\nSubject: hello\r\n\r\nbody", "Mail"),
+            (&b"Received: from a by b\r\nSubject: hello\r\n\r\nbody"[..], "Mail"),
             (b"MIME-Version: 1.0\nContent-Type: multipart/mixed\n\n", "Mail"),
             (b"X-Spam: no\n folded\nMessage-ID: <a@b>\nTo: c\n\n", "Mail"),
             (b"From: me\nSubject: a file\n\nbegin 644 a.com\nM", "Mail"),

@@ -310,7 +310,7 @@ impl Walk<'_, '_> {
                 unpack::open(format, content, name, self)?;
                 match format {
                     // Readers of these look beyond the format's own bytes, and so does the search.
-                    Format::Pdf => search::embedded(content, self)?,
+                    Format::Pdf | Format::Rtf => search::embedded(content, self)?,
                     // What follows the end was examined as an object.
                     Format::Zip
                     | Format::Gzip
@@ -333,14 +333,18 @@ impl Walk<'_, '_> {
                     | Format::Chm
                     | Format::Rar
                     | Format::Cab
-                    | Format::Iso => {}
+                    | Format::Iso
+                    | Format::Ole => {}
                 }
             }
             FileType::Unsupported(detail) => {
                 self.coverage.add_unexamined(Unexamined::new(&self.path, Reason::Unsupported, detail));
                 search::embedded(content, self)?;
             }
-            FileType::Leaf => search::embedded(content, self)?,
+            FileType::Leaf => {
+                unpack::look(content, self)?;
+                search::embedded(content, self)?;
+            }
         }
         if self.door == Door::Refused {
             self.limit(Limit::Depth);

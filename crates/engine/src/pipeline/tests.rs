@@ -1,4 +1,5 @@
 mod archives;
+mod office;
 
 use std::{cell::Cell, time::Duration};
 
