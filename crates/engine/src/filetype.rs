@@ -36,6 +36,9 @@ pub(crate) enum Format {
     Cpio,
     Rpm,
     Pdf,
+    Mail,
+    Tnef,
+    Cms,
 }
 
 /// The MIME type by content, `application/octet-stream` where nothing is known.
@@ -53,9 +56,22 @@ pub fn media_type(content: &[u8]) -> &'static str {
         FileType::Container(Format::Cpio) => "application/x-cpio",
         FileType::Container(Format::Rpm) => "application/x-rpm",
         FileType::Container(Format::Pdf) => "application/pdf",
-        FileType::Unsupported(_) if mail::is_mail(content) => "message/rfc822",
+        FileType::Container(Format::Mail) => "message/rfc822",
+        FileType::Container(Format::Tnef) => "application/vnd.ms-tnef",
+        FileType::Container(Format::Cms) => "application/pkcs7-mime",
         FileType::Unsupported(_) | FileType::Leaf => table::media_type(content).unwrap_or_else(|| text_type(content)),
     }
+}
+
+/// Whether the first bytes tell a type: a magic number of a container, a program, a picture or another medium.
+pub(crate) fn has_magic(content: &[u8]) -> bool {
+    table::media_type(content).is_some()
+}
+
+/// Whether content of no known type can be text: no zeros at its start but those of UTF-16.
+pub(crate) fn is_textual(content: &[u8]) -> bool {
+    let start = content.get(..1_024).unwrap_or(content);
+    !has_magic(content) && (memchr::memchr(0, start).is_none() || crate::normalise::Endian::of(content).is_some())
 }
 
 pub(crate) fn identify(content: &[u8]) -> FileType {
@@ -72,7 +88,7 @@ pub(crate) fn identify(content: &[u8]) -> FileType {
         return FileType::Container(Format::Pdf);
     }
     if mail::is_mail(content) {
-        return FileType::Unsupported("Mail");
+        return FileType::Container(Format::Mail);
     }
     FileType::Leaf
 }
@@ -88,6 +104,8 @@ fn format_of(content: &[u8]) -> Option<Format> {
         [b'!', b'<', b'a', b'r', b'c', b'h', b'>', b'\n', _, ..] => Some(Format::Ar),
         [0xed, 0xab, 0xee, 0xdb, ..] => Some(Format::Rpm),
         [b'L', b'Z', b'I', b'P', 1, ..] => Some(Format::Lzip),
+        _ if unpack::tnef_starts(content) => Some(Format::Tnef),
+        _ if unpack::cms_starts(content) => Some(Format::Cms),
         _ if unpack::cpio_starts(content) => Some(Format::Cpio),
         _ if unpack::lzma_starts(content) => Some(Format::Lzma),
         _ if unpack::bzip2_starts(content) => Some(Format::Bzip2),
@@ -174,6 +192,23 @@ mod tests {
     }
 
     #[test]
+    fn mail_is_told_by_its_header() {
+        for content in [
+            &b"Received: from a by b\r\nSubject: hello\r\n\r\nbody"[..],
+            b"MIME-Version: 1.0\nContent-Type: multipart/mixed\n\n",
+            b"X-Spam: no\n folded\nMessage-ID: <a@b>\nTo: c\n\n",
+            b"From: me\nSubject: a file\n\nbegin 644 a.com\nM",
+            b"From: me\nContent-Type: multipart/mixed\n\n",
+            b"an odd line\nX_Spam.flag!: no\nMessage-ID: <a@b>\nTo: c\n\n",
+            b"From a@b Mon Jan 1\nFrom: a\nTo: c\n\n",
+            b"Content-Type: multipart/mixed; boundary=b\n\n--b\n",
+        ] {
+            assert_eq!(identify(content), FileType::Container(Format::Mail), "{}", String::from_utf8_lossy(content));
+            assert_eq!(media_type(content), "message/rfc822");
+        }
+    }
+
+    #[test]
     fn formats_that_stay_closed_have_a_name() {
         let mut iso = vec![0; 0x8006];
         iso[0x8001..0x8006].copy_from_slice(b"CD001");
@@ -185,15 +220,8 @@ mod tests {
             (b"Rar!\x1a\x07\0 and more", "Rar"),
             (b"MSCF\0\0\0\0 and more", "Cab"),
             (&iso, "Iso"),
-            (b"Received: from a by b\r\nSubject: hello\r\n\r\nbody", "Mail"),
-            (b"MIME-Version: 1.0\nContent-Type: multipart/mixed\n\n", "Mail"),
-            (b"X-Spam: no\n folded\nMessage-ID: <a@b>\nTo: c\n\n", "Mail"),
-            (b"From: me\nSubject: a file\n\nbegin 644 a.com\nM", "Mail"),
-            (b"From: me\nContent-Type: multipart/mixed\n\n", "Mail"),
-            (b"an odd line\nX_Spam.flag!: no\nMessage-ID: <a@b>\nTo: c\n\n", "Mail"),
             (b"\x50\x2a\x4d\x18\x01\0\0\0x\x04\x22\x4d\x18 and more", "Lz4"),
             (b"\x1f\x9d\x90abc", "Compress"),
-            (b"From a@b Mon Jan 1\nFrom: a\nTo: c\n\n", "Mail"),
         ] {
             assert_eq!(identify(content), FileType::Unsupported(detail), "{detail}");
         }

@@ -10,6 +10,7 @@ mod filetype;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod hashes;
+mod normalise;
 mod nsfw;
 mod pipeline;
 mod search;

@@ -235,7 +235,7 @@ impl Walk<'_, '_> {
                 unpack::open(format, content, name, self)?;
                 match format {
                     // Readers of these look beyond the format's own bytes, and so does the search.
-                    Format::Pdf => search::embedded(content, self)?,
+                    Format::Pdf | Format::Mail | Format::Tnef | Format::Cms => search::embedded(content, self)?,
                     // What follows the end was examined as an object.
                     Format::Zip
                     | Format::Gzip
@@ -254,7 +254,7 @@ impl Walk<'_, '_> {
                 self.coverage.add_unexamined(Unexamined::new(&self.path, Reason::Unsupported, detail));
                 search::embedded(content, self)?;
             }
-            FileType::Leaf => search::embedded(content, self)?,
+            FileType::Leaf => search::leaf(content, self)?,
         }
         if self.door == Door::Refused {
             self.limit(Limit::Depth);

@@ -2,10 +2,18 @@
 //!
 //! A candidate becomes a container once its header checks and its first member decodes; until then it is nothing.
 
+mod text;
+
 use filesafety_model::Reason;
 use memchr::memmem;
 
 use crate::unpack::{self, Codec, Ended, Sink, Stop, u32_at, u64_at};
+
+/// Looks through what is no container for what may be embedded in it, in its bytes or in what they spell.
+pub(crate) fn leaf(content: &[u8], sink: &mut dyn Sink) -> Result<(), Stop> {
+    embedded(content, sink)?;
+    text::open(content, sink)
+}
 
 /// Looks through `content` and opens what it finds.
 pub(crate) fn embedded(content: &[u8], sink: &mut dyn Sink) -> Result<(), Stop> {
@@ -45,15 +53,22 @@ fn streams(codec: &Codec, content: &[u8], sink: &mut dyn Sink) -> Result<(), Sto
 /// Whether the header that content starts with proves itself.
 type Check = fn(&[u8]) -> bool;
 
+/// Archives whose header proves them.
+const PROVEN: [(&[u8], Check, &str); 4] = [
+    (b"7z\xbc\xaf\x27\x1c", is_seven_zip, "SevenZip"),
+    (b"Rar!\x1a\x07\x00", is_rar4, "Rar"),
+    (b"Rar!\x1a\x07\x01\x00", is_rar5, "Rar"),
+    (b"MSCF\0\0\0\0", is_cab, "Cab"),
+];
+
+/// Whether content starts with the whole header of an archive, which proves itself.
+pub(crate) fn is_proven(content: &[u8]) -> bool {
+    PROVEN.iter().any(|(magic, is, _)| content.starts_with(magic) && is(content))
+}
+
 /// Archives that are not opened count only with a whole header that proves itself.
 fn closed(content: &[u8], sink: &mut dyn Sink) -> Result<(), Stop> {
-    let kinds: [(&[u8], Check, &str); 4] = [
-        (b"7z\xbc\xaf\x27\x1c", is_seven_zip, "SevenZip"),
-        (b"Rar!\x1a\x07\x00", is_rar4, "Rar"),
-        (b"Rar!\x1a\x07\x01\x00", is_rar5, "Rar"),
-        (b"MSCF\0\0\0\0", is_cab, "Cab"),
-    ];
-    for (magic, is, detail) in kinds {
+    for (magic, is, detail) in PROVEN {
         for at in memmem::find_iter(content, magic) {
             sink.tick()?;
             if content.get(at..).is_some_and(is) {

@@ -2,18 +2,21 @@
 
 mod ar;
 mod bzip2;
+mod cms;
 mod codec;
 mod cpio;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod gzip;
 mod lzma;
+mod mail;
 mod pdf;
 mod rpm;
 mod streams;
 mod tar;
 #[cfg(test)]
 mod tests;
+mod tnef;
 mod xz;
 mod zip;
 mod zstd;
@@ -25,10 +28,13 @@ use filesafety_model::Reason;
 use crate::filetype::Format;
 
 pub(crate) use bzip2::starts as bzip2_starts;
+pub(crate) use cms::starts as cms_starts;
 pub(crate) use cpio::starts as cpio_starts;
 pub(crate) use lzma::is_alone as lzma_starts;
+pub(crate) use mail::{base64_of, percent};
 pub(crate) use streams::{Codec, Start, walk as walk_streams};
 pub(crate) use tar::starts as tar_starts;
+pub(crate) use tnef::starts as tnef_starts;
 pub(crate) use zip::open_embedded as open_embedded_zip;
 pub(crate) use zstd::{behind_skippable, starts_after_skippable as zstd_after_skippable};
 
@@ -122,6 +128,9 @@ pub(crate) fn open(format: Format, content: &[u8], name: Option<&str>, sink: &mu
         Format::Cpio => cpio::open(content, sink),
         Format::Rpm => rpm::open(content, sink),
         Format::Pdf => pdf::open(content, sink),
+        Format::Mail => mail::open(content, sink),
+        Format::Tnef => tnef::open(content, sink),
+        Format::Cms => cms::open(content, sink),
     }
 }
 

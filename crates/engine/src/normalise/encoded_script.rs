@@ -109,3 +109,14 @@ const TURNS: [usize; 64] = [
     1, 2, 0, 1, 2, 0, 2, 0, 0, 2, 0, 2, 1, 0, 2, 0, 1, 0, 2, 0, 1, 1, 2, 0, 0, 2, 1, 0, 2, 0, 0, 2, 1, 1, 0, 2, 0, 2, 0, 1, 0, 1, 1, 2, 0,
     1, 0, 2, 1, 0, 2, 0, 1, 1, 2, 0, 0, 1, 1, 2, 0, 1, 0, 2,
 ];
+
+/// What stands for a character at this place, for tests.
+#[cfg(test)]
+pub(super) fn encode_byte(byte: u8, at: usize) -> u8 {
+    let alphabet = ALPHABETS[TURNS[at % TURNS.len()]];
+    match byte {
+        b'\t' => alphabet[0],
+        b' '..=b'~' => alphabet[usize::from(byte - 31)],
+        _ => byte,
+    }
+}

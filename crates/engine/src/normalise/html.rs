@@ -15,8 +15,6 @@ pub(crate) struct Html {
     pub(crate) without_comments: Vec<u8>,
     /// `notags.html`: the words between the tags, with the addresses of links and pictures.
     pub(crate) without_tags: Vec<u8>,
-    /// The bodies of all scripts in the order of the file, as they stand there, those that JScript.Encode or VBScript.Encode hid decoded.
-    pub(crate) scripts: Vec<u8>,
 }
 
 /// The views of `content`, which is bytes of an encoding that agrees with ASCII; see [`super::to_utf8`] for what is not.
@@ -57,6 +55,15 @@ enum State {
     Encoded,
 }
 
+/// Text that has no tags but the one that ends it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Raw {
+    #[default]
+    No,
+    Script,
+    Style,
+}
+
 /// One look at a byte.
 enum Step {
     /// It is done with.
@@ -72,10 +79,10 @@ struct Machine {
     /// White space is passed over before the state sees a byte.
     skips_space: bool,
     tag: Tag,
-    /// A script or a style sheet.
-    in_script: bool,
-    /// A script whose body is kept.
-    keeps_script: bool,
+    /// In a script or a style sheet.
+    raw: Raw,
+    /// A blank stands at the end of the view without tags, or in a place where ClamAV takes that for so.
+    blank: bool,
     /// The reference that is being read.
     reference: Option<Reference>,
     /// Bytes beyond ASCII that belong together.
@@ -90,11 +97,16 @@ impl Machine {
             rest = rest.get(1..).unwrap_or_default().trim_ascii_start();
         }
         while let Some((&first, after)) = rest.split_first() {
-            if self.state == State::Encoded && !self.skips_space && rest.starts_with(encoded_script::MARK) {
-                let (script, behind) = encoded_script::decode_one(rest);
-                self.encoded(&script);
-                rest = behind;
-                continue;
+            if !is_space(first) && self.reference.is_none() {
+                if self.state == State::Tagged {
+                    self.tagged();
+                }
+                if self.state == State::Encoded && rest.starts_with(encoded_script::MARK) {
+                    let (script, behind) = encoded_script::decode_one(rest);
+                    self.encoded(&script);
+                    rest = behind;
+                    continue;
+                }
             }
             rest = after;
             let byte = if first == b'\n' { b' ' } else { first };
@@ -130,7 +142,6 @@ impl Machine {
             State::Data => self.data(byte),
             State::Encoded => {
                 self.write(byte.to_ascii_lowercase());
-                self.keep_script(byte);
                 Step::Taken
             }
         }
@@ -139,7 +150,6 @@ impl Machine {
     fn text(&mut self, byte: u8) -> Step {
         if byte >= 0x80 && self.wide.len() < WIDEST {
             self.wide.push(byte);
-            self.keep_script(byte);
             return Step::Taken;
         }
         self.flush_wide();
@@ -148,14 +158,12 @@ impl Machine {
             b'<' => {
                 self.write(b'<');
                 self.say_blank();
-                self.keep_script(byte);
                 self.tag = Tag::default();
                 self.state = State::TagName;
                 self.skips_space = true;
             }
             b'&' => {
                 self.say_blank();
-                self.keep_script(byte);
                 self.reference = Some(Reference::default());
             }
             _ if is_space(byte) => {
@@ -166,12 +174,12 @@ impl Machine {
             _ => {
                 let small = byte.to_ascii_lowercase();
                 // Scripts may quote either way.
-                self.write(if self.in_script && byte == b'\'' { b'"' } else { small });
-                self.keep_script(byte);
+                self.write(if self.in_script() && byte == b'\'' { b'"' } else { small });
                 if byte < 0x20 {
                     self.say_blank();
-                } else if !self.in_script {
+                } else if !self.in_script() {
                     self.views.without_tags.push(small);
+                    self.blank = false;
                 }
             }
         }
@@ -180,10 +188,9 @@ impl Machine {
 
     fn blank(&mut self, byte: u8) -> Step {
         if is_space(byte) {
-            self.keep_script(byte);
             return Step::Taken;
         }
-        if !self.in_script {
+        if !self.in_script() {
             self.write(b' ');
         }
         self.state = State::Text;
@@ -191,10 +198,9 @@ impl Machine {
     }
 
     fn comment(&mut self, byte: u8) -> Step {
-        if self.in_script && !is_space(byte) {
+        if self.in_script() && !is_space(byte) {
             self.write(if byte == b'\'' { b'"' } else { byte.to_ascii_lowercase() });
         }
-        self.keep_script(byte);
         if byte == b'>' {
             self.state = State::Text;
             self.skips_space = true;
@@ -206,9 +212,9 @@ impl Machine {
     fn encoded(&mut self, script: &[u8]) {
         for &byte in script {
             self.write(byte.to_ascii_lowercase());
-            self.keep_script(byte);
         }
-        self.in_script = true;
+        self.raw = Raw::Script;
+        self.skips_space = false;
         self.state = State::Text;
     }
 
@@ -225,31 +231,32 @@ impl Machine {
 
     /// One blank in the view without tags, where none is yet.
     fn say_blank(&mut self) {
-        if !self.in_script && self.views.without_tags.last() != Some(&b' ') {
+        if !self.in_script() && !std::mem::replace(&mut self.blank, true) {
             self.views.without_tags.push(b' ');
         }
     }
 
-    fn keep_script(&mut self, byte: u8) {
-        if self.keeps_script {
-            self.views.scripts.push(byte);
-        }
+    fn in_script(&self) -> bool {
+        self.raw != Raw::No
     }
 
     /// Characters of several bytes: the view without tags has them the way that ClamAV misprints them.
     fn flush_wide(&mut self) {
         let wide = std::mem::take(&mut self.wide);
-        let printed: &[u8] = match *wide {
-            [] => return,
-            IDEOGRAPHIC_STOP => b".",
-            _ => &wide,
-        };
-        self.views.without_comments.extend(printed);
+        let Html { without_comments, without_tags, .. } = &mut self.views;
         match *wide {
-            IDEOGRAPHIC_STOP => self.views.without_tags.push(b'.'),
-            [first, second, _] => self.views.without_tags.extend([first, second, second]),
-            [first, _] => self.views.without_tags.extend([first, first]),
-            _ => self.views.without_tags.push(0),
+            [] => return,
+            [0xe3, 0x80, 0x82] => {
+                // The ideographic full stop ends sentences as ours does.
+                without_comments.push(b'.');
+                without_tags.push(b'.');
+            }
+            [first, second, _] => without_tags.extend([first, second, second]),
+            [first, _] => without_tags.extend([first, first]),
+            _ => without_tags.push(0),
+        }
+        if *wide != [0xe3, 0x80, 0x82] {
+            without_comments.extend(&wide);
         }
         self.wide = wide;
         self.wide.clear();
@@ -258,9 +265,6 @@ impl Machine {
 
 /// Bytes of one character, at most.
 const WIDEST: usize = 3;
-
-/// U+3002 ends sentences as a full stop does.
-const IDEOGRAPHIC_STOP: [u8; 3] = [0xe3, 0x80, 0x82];
 
 /// Pieces in which ClamAV reads: zeros left out, cut at white space where there is some.
 struct Chunks<'a>(&'a [u8]);

@@ -166,3 +166,91 @@ fn indefinite(tag: u8, after: &[u8]) -> Element<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{
+        super::fixtures::{Record, eicar},
+        *,
+    };
+
+    fn opened(content: &[u8]) -> Record {
+        let mut record = Record::default();
+        open(content, &mut record).unwrap();
+        record
+    }
+
+    fn tagged(tag: u8, body: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(body.len()).unwrap().to_be_bytes();
+        [&[tag, 0x82][..], &length, body].concat()
+    }
+
+    fn endless(tag: u8, body: &[u8]) -> Vec<u8> {
+        [&[tag, 0x80][..], body, &[0, 0]].concat()
+    }
+
+    fn identifier(last: u8) -> Vec<u8> {
+        tagged(IDENTIFIER, &[PKCS7, &[last]].concat())
+    }
+
+    /// A signed message, its elements written by `wrap`.
+    fn signed(content: &[u8], wrap: fn(u8, &[u8]) -> Vec<u8>) -> Vec<u8> {
+        let inner = wrap(SEQUENCE, &[identifier(1), wrap(CONTENT, content)].concat());
+        let body = wrap(SEQUENCE, &[tagged(2, &[1]), tagged(0x31, b""), inner, tagged(0x31, b"")].concat());
+        wrap(SEQUENCE, &[identifier(2), wrap(CONTENT, &body)].concat())
+    }
+
+    #[test]
+    fn what_was_signed_is_a_child_however_it_is_written() {
+        let pieces = [tagged(OCTETS, &eicar()[..30]), tagged(OCTETS, &eicar()[30..])].concat();
+        for content in [
+            signed(&tagged(OCTETS, &eicar()), tagged),
+            signed(&tagged(OCTETS, &eicar()), endless),
+            signed(&endless(CONSTRUCTED_OCTETS, &pieces), endless),
+            signed(&tagged(CONSTRUCTED_OCTETS, &pieces), tagged),
+        ] {
+            let record = opened(&content);
+            assert!(starts(&content) && record.is_complete());
+            assert_eq!(record.children, [("signed".to_owned(), eicar())]);
+        }
+    }
+
+    #[test]
+    fn what_is_sealed_is_encrypted_and_a_lone_signature_nothing() {
+        for kind in [3, 4, 6] {
+            let content = tagged(SEQUENCE, &[identifier(kind), tagged(CONTENT, b"x")].concat());
+            assert!(opened(&content).says(Reason::Encrypted, "Smime"));
+        }
+        let content = tagged(SEQUENCE, &[tagged(IDENTIFIER, COMPRESSED), tagged(CONTENT, b"x")].concat());
+        assert!(opened(&content).says(Reason::Unsupported, "Cms"));
+        let inner = tagged(SEQUENCE, &identifier(1));
+        let body = tagged(SEQUENCE, &[tagged(2, &[1]), tagged(0x31, b""), inner].concat());
+        let record = opened(&tagged(SEQUENCE, &[identifier(2), tagged(CONTENT, &body)].concat()));
+        assert!(record.children.is_empty() && record.is_complete());
+        assert!(!starts(b"0\x82\x01\x00 a certificate") && !starts(b"0"));
+    }
+
+    #[test]
+    fn cut_anywhere_a_message_is_broken() {
+        for whole in [signed(&tagged(OCTETS, &eicar()), tagged), signed(&tagged(OCTETS, &eicar()), endless)] {
+            for length in 0..whole.len() {
+                let cut = &whole[..length];
+                assert!(!starts(cut) || opened(cut).says(Reason::Broken, "Cms"), "cut to {length}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_elements_are_taken(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8), tail in prop::collection::vec(any::<u8>(), 0..40)) {
+            let mut content = signed(&endless(CONSTRUCTED_OCTETS, &tagged(OCTETS, &eicar())), endless);
+            for (at, byte) in changes {
+                let at = at.index(content.len());
+                content[at] = byte;
+            }
+            opened(&[content, tail].concat());
+        }
+    }
+}

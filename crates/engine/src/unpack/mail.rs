@@ -22,7 +22,7 @@ use inline::Fault;
 use parameters::Structured;
 use transfer::{Base64, Encoding, QuotedPrintable};
 
-pub(crate) use transfer::percent;
+pub(crate) use transfer::{base64 as base64_of, percent};
 
 /// What the signatures of this opener end with.
 const DETAIL: &str = "Mail";

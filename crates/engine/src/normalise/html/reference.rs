@@ -42,7 +42,6 @@ impl Machine {
                 None => return self.end_number(value, byte),
             },
         });
-        self.keep_script(byte);
         Step::Taken
     }
 
@@ -51,6 +50,7 @@ impl Machine {
         match reference {
             Reference::Named(name) => match entities::code_point(name) {
                 Some(value) => self.write_unit(value),
+                None if name.is_empty() => {}
                 None => self.write_name(name),
             },
             Reference::Decimal(_) | Reference::Hexadecimal(_) | Reference::Numbered => {}
@@ -70,7 +70,6 @@ impl Machine {
                 self.value_bytes(b";");
             }
         }
-        self.keep_script(byte);
         Step::Taken
     }
 
@@ -94,7 +93,6 @@ impl Machine {
             None => self.views.without_comments.extend(unit(value)),
         }
         self.value_bytes(&[lowest]);
-        self.keep_script(byte);
         Step::Taken
     }
 

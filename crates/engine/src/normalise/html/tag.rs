@@ -1,6 +1,6 @@
 //! Tags: their names, attributes and values, and what a whole tag changes.
 
-use super::{MAX_TOKEN, Machine, State, Step, WIDEST, is_space};
+use super::{MAX_TOKEN, Machine, Raw, State, Step, WIDEST, is_space};
 
 /// What is known of the tag that is being read.
 #[derive(Default)]
@@ -50,10 +50,9 @@ impl Tag {
 
 impl Machine {
     pub(super) fn tag_name(&mut self, byte: u8) -> Step {
-        self.keep_script(byte);
         match byte {
             b'!' if self.tag.name.is_empty() => {
-                if self.in_script {
+                if self.in_script() {
                     self.write(b'!');
                 } else {
                     self.views.without_comments.pop();
@@ -65,8 +64,12 @@ impl Machine {
                 self.state = State::Tagged;
                 self.skips_space = true;
             }
+            _ if self.in_script() && self.tag.name.is_empty() && !matches!(byte, b'/' | b'>') => {
+                self.write(byte.to_ascii_lowercase());
+                self.state = State::Text;
+            }
             _ if is_space(byte) => {
-                self.state = if self.in_script { State::Tagged } else { State::Attribute };
+                self.state = if self.in_script() { State::Tagged } else { State::Attribute };
                 self.skips_space = true;
             }
             _ => {
@@ -185,16 +188,11 @@ impl Machine {
         self.state = State::Text;
         self.skips_space = true;
         match &*self.tag.name {
-            b"/script" | b"/style" => {
-                self.in_script = false;
-                if std::mem::take(&mut self.keeps_script) {
-                    self.cut_end_tag();
-                }
-            }
-            b"style" => self.in_script = true,
+            b"/script" => self.raw = Raw::No,
+            b"/style" if self.raw == Raw::Style => self.raw = Raw::No,
+            b"style" => self.raw = Raw::Style,
             b"script" => {
-                self.in_script = true;
-                self.keeps_script = true;
+                self.raw = Raw::Script;
                 if self.tag.value_of(b"language").is_some_and(is_encoded) {
                     self.state = State::Encoded;
                 }
@@ -212,14 +210,6 @@ impl Machine {
             self.views.without_tags.extend(address);
             self.views.without_tags.push(b' ');
         }
-    }
-
-    /// The tag that ended the script is no part of it.
-    fn cut_end_tag(&mut self) {
-        if let Some(at) = memchr::memrchr(b'<', &self.views.scripts) {
-            self.views.scripts.truncate(at);
-        }
-        self.views.scripts.push(b'\n');
     }
 }
 

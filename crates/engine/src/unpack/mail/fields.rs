@@ -50,13 +50,11 @@ pub(super) fn readings(content: &[u8]) -> Vec<Reading<'_>> {
         if is_odd && !is_blank && !std::mem::replace(&mut ends.odd, true) {
             readings.push(reading(&fields, content, at));
         }
-        match fields.last_mut().filter(|_| folds) {
-            Some(last) => {
-                let room = MAX_VALUE.saturating_sub(last.len());
-                last.extend(text.iter().take(room));
-            }
-            None if fields.len() < MAX_FIELDS => fields.push(text.iter().copied().take(MAX_VALUE).collect()),
-            None => {}
+        if let Some(last) = fields.last_mut().filter(|_| folds) {
+            let room = MAX_VALUE.saturating_sub(last.len());
+            last.extend(text.iter().take(room));
+        } else if fields.len() < MAX_FIELDS {
+            fields.push(text.iter().copied().take(MAX_VALUE).collect());
         }
         at = line.end;
     }

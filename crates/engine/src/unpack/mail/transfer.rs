@@ -78,7 +78,7 @@ pub(super) fn survey(text: &[u8]) -> Survey {
 }
 
 /// All of `text`, decoded.
-pub(super) fn base64(text: &[u8]) -> Vec<u8> {
+pub(crate) fn base64(text: &[u8]) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(text.len() / 4 * 3 + 3);
     // Reading from memory into memory cannot fail.
     let _: io::Result<usize> = Base64::new(text, Reading::Forgiving).read_to_end(&mut decoded);

@@ -1,6 +1,6 @@
 //! The standard security handler (ISO 32000-2, 7.6) as far as the empty password goes: which key it gives, and streams decrypted with it.
 
-use std::io;
+use std::io::{self, Read};
 
 use aes::{Aes128, Aes256};
 use cbc::cipher::{BlockModeDecrypt, BlockModeEncrypt, KeyInit, KeyIvInit, StreamCipher};
@@ -24,6 +24,7 @@ const BLOCK: usize = 16 * 1024;
 pub(super) struct Decryption {
     key: Vec<u8>,
     streams: Method,
+    strings: Method,
     embedded_files: Method,
     named: Vec<(Vec<u8>, Method)>,
     metadata: bool,
@@ -66,11 +67,13 @@ impl Decryption {
             let name = name.as_ref().and_then(Value::as_name).unwrap_or(b"Identity");
             method_named(&named, name).ok_or(Locked)
         };
-        let (streams, embedded_files) = match version {
-            1 | 2 => (Method::Rc4, Method::Rc4),
+        let (streams, strings, embedded_files) = match version {
+            1 | 2 => (Method::Rc4, Method::Rc4, Method::Rc4),
             4 | 5 => {
                 let streams = default("StmF")?;
-                (streams, if encrypt.get("EFF").is_some() { default("EFF")? } else { streams })
+                // Strings that cannot be decrypted hide less than a document that is not opened.
+                let strings = default("StrF").unwrap_or(Method::Identity);
+                (streams, strings, if encrypt.get("EFF").is_some() { default("EFF")? } else { streams })
             }
             _ => return Err(Locked),
         };
@@ -82,7 +85,7 @@ impl Decryption {
                 classic_key(encrypt, id, metadata, &lengths, objects)?
             }
         };
-        Ok(Self { key, streams, embedded_files, named, metadata })
+        Ok(Self { key, streams, strings, embedded_files, named, metadata })
     }
 
     /// Whether a stream of this kind may stand in the clear all the same. `EncryptMetadata` says so of the document's metadata,
@@ -99,8 +102,17 @@ impl Decryption {
             (None, Some(b"EmbeddedFile")) => self.embedded_files,
             (None, _) => self.streams,
         };
+        Some(self.object_key(method, number, generation))
+    }
+
+    /// The key of the strings in the object `number generation`.
+    pub(super) fn string_key(&self, number: u32, generation: u32) -> StreamKey {
+        self.object_key(self.strings, number, generation)
+    }
+
+    fn object_key(&self, method: Method, number: u32, generation: u32) -> StreamKey {
         let salt: &[u8] = match method {
-            Method::Identity | Method::Aes256 => return Some(StreamKey { method, key: self.key.clone() }),
+            Method::Identity | Method::Aes256 => return StreamKey { method, key: self.key.clone() },
             Method::Rc4 => b"",
             Method::Aes128 => b"sAlT",
         };
@@ -111,11 +123,18 @@ impl Decryption {
             .chain_update(salt)
             .finalize();
         let length = self.key.len().saturating_add(5).min(16);
-        Some(StreamKey { method, key: hash.get(..length).unwrap_or_default().to_vec() })
+        StreamKey { method, key: hash.get(..length).unwrap_or_default().to_vec() }
     }
 }
 
 impl StreamKey {
+    /// A string, decrypted; what came before an error, where it fails.
+    pub(super) fn decrypt(&self, text: &[u8]) -> Vec<u8> {
+        let mut decrypted = Vec::new();
+        let _: io::Result<usize> = self.reader(Box::new(text)).read_to_end(&mut decrypted);
+        decrypted
+    }
+
     pub(super) fn reader<'a>(&self, source: Bytes<'a>) -> Bytes<'a> {
         match self.method {
             Method::Identity => source,

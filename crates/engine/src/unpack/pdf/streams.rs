@@ -9,10 +9,11 @@ use memchr::memmem;
 
 use super::super::{Ended, Sink, Stop};
 use super::DETAIL;
+use super::actions::{Actions, Source};
 use super::blocks::Meter;
 use super::crypt::{Decryption, StreamKey};
 use super::filters::{Chain, End};
-use super::lexer::{Dictionary, Value, is_white};
+use super::lexer::{Dictionary, Value, is_white, parse};
 use super::objects::{Body, Header, MAX_OBJECT_STREAMS, Objects};
 use super::packed::Packed;
 
@@ -48,6 +49,7 @@ pub(super) struct Walk<'a> {
     ends: StreamEnds<'a>,
     packed: OnceCell<Packed>,
     packed_names: OnceCell<HashMap<u32, String>>,
+    actions: Actions,
 }
 
 /// One stream object.
@@ -101,7 +103,7 @@ impl Protection {
 impl<'a> Walk<'a> {
     pub(super) fn new(content: &'a [u8], objects: &'a Objects<'a>, protection: Protection, meter: Meter) -> Self {
         let ends = StreamEnds { content, known: Cell::new((0, None)) };
-        Self { content, objects, protection, meter, ends, packed: OnceCell::new(), packed_names: OnceCell::new() }
+        Self { content, objects, protection, meter, ends, packed: OnceCell::new(), packed_names: OnceCell::new(), actions: Actions::default() }
     }
 
     /// Whether the filters between them, or the object streams that were looked into, gave more than they may.
@@ -112,6 +114,7 @@ impl<'a> Walk<'a> {
     /// Examines the object at `header`; whether to go on.
     pub(super) fn object(&mut self, header: Header, sink: &mut dyn Sink) -> Result<bool, Stop> {
         let Some(body) = self.objects.body(header) else { return Ok(false) };
+        self.act(header, &body, sink)?;
         let Some((data, dictionary)) = body.data.zip(body.value.as_dictionary()) else {
             if body.cut && header.id.is_some() {
                 sink.unexamined(Reason::Broken, DETAIL);
@@ -128,6 +131,40 @@ impl<'a> Walk<'a> {
         let stream = Stream { name, dictionary, kind, id: header.id };
         self.stream(&stream, &body, data, sink)?;
         Ok(!self.is_used_up())
+    }
+
+    /// Takes in what the object does.
+    fn act(&mut self, header: Header, body: &Body, sink: &mut dyn Sink) -> Result<(), Stop> {
+        let (number, generation) = header.id.unwrap_or_default();
+        let key = match &self.protection {
+            Protection::Open | Protection::Locked => None,
+            Protection::Key(decryption, _) => Some(decryption.string_key(number, generation)),
+        };
+        let name = format!("obj-{number}-{generation}");
+        let source = Source { content: self.content, at: header.body, name: &name, key: key.as_ref() };
+        let objects = self.objects;
+        self.actions.object(&body.value, source, &|value| objects.resolve(value), sink)
+    }
+
+    /// The same for the objects inside object streams, then gives what was gathered.
+    pub(super) fn finish(&mut self, sink: &mut dyn Sink) -> Result<(), Stop> {
+        if !self.objects.object_streams.is_empty() {
+            self.unpack_object_streams(sink)?;
+        }
+        let mut actions = std::mem::take(&mut self.actions);
+        if let Some(packed) = self.packed.get() {
+            let resolve = |value: &Value| self.resolve(value, 0, &RefCell::new(1)).unwrap_or(Value::Null);
+            for (number, content, at) in packed.in_order() {
+                if self.objects.is_exhausted() {
+                    break;
+                }
+                let parsed = parse(content, at);
+                self.objects.charge(parsed.end.saturating_sub(at));
+                let name = format!("obj-{number}-0");
+                actions.object(&parsed.value, Source { content, at, name: &name, key: None }, &resolve, sink)?;
+            }
+        }
+        actions.give(sink)
     }
 
     fn stream(&self, stream: &Stream<'_>, body: &Body, data: usize, sink: &mut dyn Sink) -> Result<(), Stop> {
