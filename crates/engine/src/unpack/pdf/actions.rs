@@ -2,7 +2,8 @@
 //!
 //! Strings are decoded here, whatever way they are written: scripts become children, actions are written out again in the clear.
 
-use super::super::{Fact, Sink, Stop};
+use super::super::{Sink, Stop};
+use crate::facts::Fact;
 use super::crypt::StreamKey;
 use super::lexer::{Dictionary, MAX_TEXT, Value, parse_whole};
 
