@@ -108,7 +108,10 @@ pub(crate) fn is_document(file_type: FileType, content: &[u8]) -> bool {
             | Format::Tar
             | Format::Ar
             | Format::Cpio
-            | Format::Rpm,
+            | Format::Rpm
+            | Format::Mail
+            | Format::Tnef
+            | Format::Cms,
         ) => false,
         FileType::Unsupported(detail) => matches!(detail, "Ole2" | "Rtf" | "OneNote"),
         FileType::Leaf => false,
