@@ -73,7 +73,7 @@ pub fn clamdb(input: &[u8]) {
     let (text, content) = input.split_at(end);
     let names = ["a.hdb", "a.mdb", "a.imp", "a.fp", "a.ndb", "a.db", "a.ldb", "a.ign2", "a.ign"];
     let database = Database::of_texts(&names.map(|name| (name, text)));
-    database.scan(Object { content, outermost: true });
+    database.scan(Object { content, outermost: true }, &|| true);
 }
 
 /// Makes the views of a text and of a page.

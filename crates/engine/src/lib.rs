@@ -41,6 +41,9 @@ use yara::{Rules, Scanner};
 pub struct Config {
     /// A folder of YARA rules, hash lists and ClamAV signature files that stand beside the built-in rules.
     pub rules_dir: Option<PathBuf>,
+    /// A folder for what is compiled from signature files, so that it is compiled once; made where it is missing. Without one it is compiled
+    /// in memory at each load.
+    pub cache_dir: Option<PathBuf>,
     /// Ask this clamd as well; its answer is then required.
     pub clamd: Option<ClamdConfig>,
     pub limits: Limits,
@@ -62,6 +65,9 @@ pub enum LoadError {
     /// The rules do not fit together.
     #[error("the rules do not compile: {message}")]
     Rules { message: String },
+    /// Free some memory.
+    #[error("the ClamAV signatures cannot be compiled: {message}")]
+    Signatures { message: String },
     /// The build is damaged: the model is part of the program.
     #[error("the image model does not load: {message}")]
     Model { message: String },
@@ -126,7 +132,7 @@ impl Engine {
     pub fn load(config: Config) -> Result<Self, LoadError> {
         let rules = Rules::load(config.rules_dir.as_deref())?;
         let hashes = HashLists::load(config.rules_dir.as_deref())?;
-        let clamdb = Database::load(config.rules_dir.as_deref())?;
+        let clamdb = Database::load(config.rules_dir.as_deref(), config.cache_dir.as_deref())?;
         let classifier = Classifier::load()?;
         let mut digest = Sha256::new();
         digest.update(env!("CARGO_PKG_VERSION"));

@@ -218,7 +218,8 @@ impl Walk<'_, '_> {
         if self.allowed_at.is_some() || !self.engine.clamdb.is_in_force() {
             return Vec::new();
         }
-        let found = self.engine.clamdb.scan(Object { content, outermost: self.depth == 0 });
+        let in_time = || !self.budget.time_left().is_zero();
+        let found = self.engine.clamdb.scan(Object { content, outermost: self.depth == 0 }, &in_time);
         if found.allowed {
             self.allowed_at = Some(self.depth);
             self.coverage.add_note(&self.path, "allowed by a ClamAV list: its signatures were not asked");

@@ -6,31 +6,45 @@
 mod line;
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashMap},
     fs::File,
-    io::{BufRead, BufReader, Read},
-    path::Path,
+    io::{self, BufRead, BufReader, Read},
+    path::{Path, PathBuf},
 };
 
 use md5::{Digest as _, Md5};
 use sha2::Sha256;
 
 use super::{
-    Counts, Database,
-    body::{Builder, Owner, Terms, Word},
+    About, Counts, Database,
+    body::{self, Owner, Terms, Word},
+    cache::{self, Origin},
     digests,
-    logical::{self, Logical},
-    names::{NameId, Names},
+    flat::Writer,
+    logical,
+    names::{self, NameId},
 };
 use crate::{LoadError, yara::folder};
 
 pub(super) use line::{Refused, check_level};
 use line::{parse_body, parse_hash, parse_old_body, parse_section_hash};
 
-/// Reads every signature file that stands in `dir` itself.
-pub(super) fn load(dir: Option<&Path>) -> Result<Database, LoadError> {
+/// Every signature file that stands in `dir` itself, compiled: by a former call, where the folder `cache` has what fits, or now.
+pub(super) fn load(dir: Option<&Path>, cache: Option<&Path>) -> Result<Database, LoadError> {
+    let Some(dir) = dir else { return Database::read(&cache::in_memory(&|writer| Reading::new().write(writer))?) };
+    let paths = folder::files(dir, &FileKind::extensions())?;
+    let compile = |writer: &mut Writer<'_>| read(&paths)?.write(writer);
+    let origin = Origin { folder: dir, paths: &paths, settings: String::new() };
+    let block = match cache.filter(|_| !paths.is_empty()) {
+        Some(cache) => cache::load(cache, &origin, &compile)?,
+        None => cache::in_memory(&compile)?,
+    };
+    Database::read(&block)
+}
+
+fn read(paths: &[PathBuf]) -> Result<Reading, LoadError> {
     let mut reading = Reading::new();
-    let paths = dir.map_or_else(|| Ok(Vec::new()), |dir| folder::files(dir, &FileKind::extensions()))?;
     let mut files: Vec<_> = paths.iter().filter_map(|path| Some((FileKind::of(path)?, path))).collect();
     // What is to be ignored is known before what it ignores.
     files.sort_by_key(|(kind, _)| *kind != FileKind::Ignored);
@@ -38,21 +52,25 @@ pub(super) fn load(dir: Option<&Path>) -> Result<Database, LoadError> {
         let file = File::open(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
         reading.read(kind, path, BufReader::with_capacity(1 << 16, file))?;
     }
-    Ok(reading.finish())
+    Ok(reading)
 }
 
 /// One signature file that stands in memory, as if it were called `name`.
 #[cfg(any(test, fuzzing))]
 pub(super) fn of_texts(files: &[(&str, &[u8])]) -> Database {
-    let mut reading = Reading::new();
-    for ignored in [true, false] {
-        for (name, text) in files {
-            if let Some(kind) = FileKind::of(Path::new(name)).filter(|kind| (*kind == FileKind::Ignored) == ignored) {
-                reading.read(kind, Path::new(name), *text).expect("memory is read without an error");
+    let read = || {
+        let mut reading = Reading::new();
+        for ignored in [true, false] {
+            for (name, text) in files {
+                if let Some(kind) = FileKind::of(Path::new(name)).filter(|kind| (*kind == FileKind::Ignored) == ignored) {
+                    reading.read(kind, Path::new(name), *text)?;
+                }
             }
         }
-    }
-    reading.finish()
+        Ok(reading)
+    };
+    let block = cache::in_memory(&|writer| read()?.write(writer));
+    Database::read(&block.expect("memory is read without an error")).expect("what was compiled in memory is whole")
 }
 
 /// The functionality level of the ClamAV release whose signatures are understood: 1.4.
@@ -155,15 +173,15 @@ struct Place<'a> {
 
 /// Signatures as they are read.
 struct Reading {
-    names: Names,
+    names: names::Builder,
     /// The number of the first name, and of the first beyond, of each run that is only possibly unwanted.
     unwanted: Vec<(NameId, NameId)>,
     files: digests::Reading,
     sections: digests::Reading,
     imports: digests::Reading,
     allowed: digests::Reading,
-    body: Builder,
-    logical: Logical,
+    body: body::Builder,
+    logical: logical::Builder,
     ignored: Ignored,
     counts: Counts,
     told: usize,
@@ -182,14 +200,14 @@ struct Ignored {
 impl Reading {
     fn new() -> Self {
         Self {
-            names: Names::default(),
+            names: names::Builder::default(),
             unwanted: Vec::new(),
             files: digests::Reading::default(),
             sections: digests::Reading::default(),
             imports: digests::Reading::default(),
             allowed: digests::Reading::default(),
-            body: Builder::default(),
-            logical: Logical::default(),
+            body: body::Builder::default(),
+            logical: logical::Builder::default(),
             ignored: Ignored::default(),
             counts: Counts::default(),
             told: 0,
@@ -197,24 +215,26 @@ impl Reading {
         }
     }
 
-    fn finish(mut self) -> Database {
-        self.names.shrink();
+    /// Compiles all to flat tables, in the order in which [`Database::read`] takes them.
+    fn write(mut self, writer: &mut Writer<'_>) -> Result<(), LoadError> {
         self.counts.logical = self.logical.len();
         if self.told > MAX_TOLD {
             tracing::warn!(lines = self.counts.invalid, "more lines of signature files were skipped; /readyz counts them");
         }
-        Database {
-            files: self.files.finish(),
-            sections: self.sections.finish(),
-            imports: self.imports.finish(),
-            allowed: self.allowed.finish(),
-            body: self.body.finish(),
-            logical: self.logical,
-            names: self.names,
-            unwanted: self.unwanted,
-            counts: self.counts,
-            fingerprint: self.fingerprint.finalize().into(),
-        }
+        self.write_tables(writer).map_err(|error| LoadError::Signatures { message: error.to_string() })
+    }
+
+    fn write_tables(self, writer: &mut Writer<'_>) -> io::Result<()> {
+        let about = About { counts: self.counts, unwanted: self.unwanted, fingerprint: self.fingerprint.finalize().into() };
+        writer.section(&serde_json::to_vec(&about)?)?;
+        // Each is given back before the next is laid out.
+        self.files.write(writer)?;
+        self.sections.write(writer)?;
+        self.imports.write(writer)?;
+        self.allowed.write(writer)?;
+        self.names.write(writer)?;
+        self.logical.write(writer)?;
+        self.body.write(writer)
     }
 
     fn read(&mut self, kind: FileKind, path: &Path, mut lines: impl BufRead) -> Result<(), LoadError> {
@@ -388,7 +408,7 @@ fn stem(database: &str) -> &str {
 /// Counts by kind, made so that a kind cannot be forgotten.
 impl Counts {
     fn add_unsupported(&mut self, what: &'static str) {
-        let unsupported: &mut BTreeMap<&'static str, usize> = &mut self.unsupported;
-        *unsupported.entry(what).or_default() += 1;
+        let unsupported: &mut BTreeMap<Cow<'static, str>, usize> = &mut self.unsupported;
+        *unsupported.entry(Cow::Borrowed(what)).or_default() += 1;
     }
 }

@@ -5,9 +5,12 @@
 mod expression;
 mod pcre;
 
+use std::io;
+
 use super::{
-    body::{Builder, Owner, Terms, Touched, Word},
+    body::{self, Owner, Terms, Touched, Word},
     executable::Executable,
+    flat::{Cursor, Damaged, Flat, Reader, Words, Writer},
     load::{Refused, check_level},
     names::NameId,
     offset::Offset,
@@ -18,23 +21,47 @@ use expression::{Expression, Range};
 use pcre::Pcre;
 
 /// All logical signatures.
-#[derive(Default)]
 pub(super) struct Logical {
-    signatures: Vec<Signature>,
-    /// Which hold when no part matched.
-    unprovoked: Vec<u32>,
-    /// How many parts they have.
-    subs: u32,
+    /// See [`Record`].
+    signatures: Flat<[u32; 4]>,
+    /// Of each signature the conditions, the parts that are no patterns, and the expression.
+    words: Flat<u32>,
+    /// Which are evaluated even when no part matched.
+    unprovoked: Flat<u32>,
+    /// By their numbers.
+    regexes: Vec<pcre::Compiled>,
 }
 
-struct Signature {
+/// Logical signatures as they are read.
+#[derive(Default)]
+pub(super) struct Builder {
+    signatures: Vec<[u32; 4]>,
+    words: Words,
+    unprovoked: Vec<u32>,
+    regexes: u32,
+}
+
+/// What of a signature is asked of each that is touched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Record {
     name: NameId,
     target: u8,
-    conditions: Option<Box<Conditions>>,
-    first_sub: u32,
-    expression: Expression,
-    /// Regular expressions, by the number of the part.
-    regexes: Vec<(usize, Pcre)>,
+    /// Where fewer patterns matched, it does not hold.
+    least: u32,
+    /// So many matches of a part can matter.
+    needed: u32,
+    /// Where its words begin.
+    at: u32,
+}
+
+impl Record {
+    fn pack(self) -> [u32; 4] {
+        [self.name, u32::from(self.target) | self.least << 8, self.needed, self.at]
+    }
+
+    fn unpack([name, target, needed, at]: [u32; 4]) -> Self {
+        Self { name, target: target as u8, least: target >> 8, needed, at }
+    }
 }
 
 /// What the description block asks of an object.
@@ -92,43 +119,83 @@ pub(super) fn parse(line: &str) -> Result<Line<'_>, Refused> {
     Ok(Line { name, target, conditions, expression, subs })
 }
 
-impl Logical {
+impl Builder {
+    /// Adds the signature, and its patterns to the matcher.
+    pub(super) fn add(&mut self, line: Line<'_>, name: NameId, body: &mut body::Builder) -> Result<(), Refused> {
+        let signature = u32::try_from(self.signatures.len()).map_err(|_| Refused::Invalid("more signatures than can be held"))?;
+        let at = self.words.at();
+        line.conditions.put(&mut self.words);
+        let needed = line.needed();
+        let mut patterns = 0u64;
+        let regexes = line.subs.iter().filter(|sub| matches!(sub, Sub::Regex(_))).count();
+        self.words.put(regexes as u32);
+        for (part, sub) in line.subs.iter().enumerate() {
+            match sub {
+                Sub::Pattern { pattern, plain, wide } => {
+                    patterns |= 1 << part;
+                    let owner = Owner::Part { signature, part: part as u8, needed };
+                    if let Some(terms) = plain {
+                        body.add(pattern, *terms, owner);
+                    }
+                    if let Some(terms) = wide {
+                        body.add(&pattern.widened(), *terms, owner);
+                    }
+                }
+                Sub::Regex(regex) => {
+                    self.words.put(part as u32);
+                    self.words.put(self.regexes);
+                    self.regexes += 1;
+                    regex.put(&mut self.words);
+                }
+            }
+        }
+        line.expression.put(&mut self.words);
+        // Regular expressions may be triggered by what does not match.
+        let least = line.expression.least(patterns);
+        if least == 0 {
+            self.unprovoked.push(signature);
+        }
+        self.signatures.push(Record { name, target: line.target, least, needed, at }.pack());
+        Ok(())
+    }
+
     pub(super) fn len(&self) -> usize {
         self.signatures.len()
     }
 
-    /// Adds the signature, and its parts to the matcher.
-    pub(super) fn add(&mut self, line: Line<'_>, name: NameId, body: &mut Builder) -> Result<(), Refused> {
-        let first_sub = self.subs;
-        let count = u32::try_from(line.subs.len()).unwrap_or(u32::MAX);
-        self.subs = first_sub.checked_add(count).ok_or(Refused::Invalid("more signatures than can be held"))?;
-        let mut regexes = Vec::new();
-        let triggers = line.subs.iter().map(|sub| match sub {
+    pub(super) fn write(&self, writer: &mut Writer<'_>) -> io::Result<()> {
+        writer.section(&[u64::from(self.regexes)])?;
+        writer.section(&self.signatures)?;
+        writer.section(&self.unprovoked)?;
+        self.words.write(writer)
+    }
+}
+
+impl Line<'_> {
+    /// So many matches of a part can matter.
+    fn needed(&self) -> u32 {
+        let of = |sub: &Sub| match sub {
             Sub::Pattern { .. } => 1,
             Sub::Regex(regex) => regex.needed(),
-        });
-        let needed = triggers.fold(line.expression.needed(), u32::max);
-        for (number, sub) in line.subs.into_iter().enumerate() {
-            let owner = Owner::Sub(first_sub + number as u32, needed);
-            match sub {
-                Sub::Pattern { pattern, plain, wide } => {
-                    if let Some(terms) = plain {
-                        body.add(&pattern, terms, owner);
-                    }
-                    if let Some(terms) = wide {
-                        body.add(&pattern.widened(), terms, owner);
-                    }
-                }
-                Sub::Regex(regex) => regexes.push((number, regex)),
-            }
-        }
-        let number = u32::try_from(self.signatures.len()).unwrap_or(u32::MAX);
-        if line.expression.holds(&|_| 0) || regexes.iter().any(|(_, regex)| regex.is_triggered(&|_| 0)) {
-            self.unprovoked.push(number);
-        }
-        let conditions = (line.conditions != Conditions::default()).then(|| Box::new(line.conditions));
-        self.signatures.push(Signature { name, target: line.target, conditions, first_sub, expression: line.expression, regexes });
-        Ok(())
+        };
+        self.subs.iter().map(of).fold(self.expression.needed(), u32::max)
+    }
+}
+
+impl Logical {
+    pub(super) fn read(reader: &mut Reader) -> Result<Self, Damaged> {
+        let [regexes] = reader.numbers()?;
+        let regexes = u32::try_from(regexes).map_err(|_| Damaged)?;
+        Ok(Self {
+            signatures: reader.section()?,
+            unprovoked: reader.section()?,
+            words: reader.section()?,
+            regexes: (0..regexes).map(|_| pcre::Compiled::new()).collect(),
+        })
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.signatures.is_empty()
     }
 
     /// Adds the names of those that hold.
@@ -142,45 +209,73 @@ impl Logical {
         work: &mut Work<'_>,
         found: &mut Vec<NameId>,
     ) -> Result<(), Exhausted> {
-        let of = |sub: &u32| self.signatures.partition_point(|signature| signature.first_sub <= *sub).saturating_sub(1) as u32;
-        let mut candidates: Vec<u32> = touched.subs.keys().map(of).chain(self.unprovoked.iter().copied()).collect();
-        candidates.sort_unstable();
-        candidates.dedup();
+        let signatures: &[[u32; 4]] = &self.signatures;
+        let unprovoked = self.unprovoked.iter().map(|signature| (*signature, 0));
+        let mut candidates: Vec<(u32, u64)> = touched.logical().chain(unprovoked).collect();
+        // Of one that is in both, that with matches stays.
+        candidates.sort_unstable_by_key(|&(signature, parts)| (signature, std::cmp::Reverse(parts)));
+        candidates.dedup_by_key(|(signature, _)| *signature);
         let mut complete = Ok(());
-        for signature in candidates.into_iter().filter_map(|number| self.signatures.get(number as usize)) {
-            let meant = signature.target == 0 || facts.target == Some(signature.target);
-            if !meant || !signature.conditions.as_ref().is_none_or(|conditions| conditions.hold(facts)) {
+        for (signature, parts) in candidates {
+            let Some(record) = signatures.get(signature as usize).copied().map(Record::unpack) else { continue };
+            let meant = record.target == 0 || facts.target == Some(record.target);
+            if !meant || parts.count_ones() < record.least {
                 continue;
             }
+            let matches = |part: u8| touched.count(signature, parts, part);
             // One that meets a limit must not keep the others from being told.
-            match signature.holds(facts, touched, work) {
-                Ok(true) => found.push(signature.name),
+            match self.holds(record, facts, &matches, work) {
+                Ok(true) => found.push(record.name),
                 Ok(false) => {}
                 Err(exhausted) => complete = Err(exhausted),
             }
         }
         complete
     }
-}
 
-impl Signature {
-    fn holds(&self, facts: Facts<'_>, touched: &Touched, work: &mut Work<'_>) -> Result<bool, Exhausted> {
-        let mut counts = [0u32; MAX_SUBS];
-        for (sub, count) in counts.iter_mut().take(self.expression.subs()).enumerate() {
-            *count = touched.subs.get(&(self.first_sub + sub as u32)).copied().unwrap_or(0);
+    fn holds(&self, record: Record, facts: Facts<'_>, matches: &dyn Fn(u8) -> u32, work: &mut Work<'_>) -> Result<bool, Exhausted> {
+        let mut words = Cursor::new(&self.words, record.at);
+        if !Conditions::take(&mut words).hold(facts) {
+            return Ok(false);
         }
-        for (number, regex) in &self.regexes {
-            let so_far = counts;
-            if regex.is_triggered(&|sub| so_far.get(sub).copied().unwrap_or(0)) {
-                let matches = regex.count(self.expression.needed(), facts.executable, work)?;
-                counts.get_mut(*number).into_iter().for_each(|count| *count = matches);
-            }
+        let regexes = words.word();
+        // Of parts that are no patterns, what they came to.
+        let mut computed = [0u32; MAX_SUBS];
+        let mut is_computed = 0u64;
+        for _ in 0..regexes {
+            let (part, number) = (words.word() as usize, words.word() as usize);
+            let count = |part: usize| {
+                computed.get(part).copied().filter(|_| is_computed >> (part & 63) & 1 == 1).unwrap_or_else(|| matches(part as u8))
+            };
+            let Some(compiled) = self.regexes.get(number) else { return Ok(false) };
+            let counted = pcre::count(&mut words, compiled, &count, record.needed, facts.executable, work)?.unwrap_or(0);
+            computed.get_mut(part).into_iter().for_each(|count| *count = counted);
+            is_computed |= 1 << (part & 63);
         }
-        Ok(self.expression.holds(&|sub| counts.get(sub).copied().unwrap_or(0)))
+        let count = |part: usize| {
+            computed.get(part).copied().filter(|_| is_computed >> (part & 63) & 1 == 1).unwrap_or_else(|| matches(part as u8))
+        };
+        Ok(expression::evaluate(&mut words, &count))
     }
 }
 
 impl Conditions {
+    fn put(&self, words: &mut Words) {
+        let ranges = [self.size, self.entry, self.sections];
+        let asked = ranges.iter().rev().fold(u32::from(self.outermost), |bits, range| bits << 1 | u32::from(range.is_some()));
+        words.put(asked);
+        for range in ranges.into_iter().flatten() {
+            words.put_u64(range.least);
+            words.put_u64(range.most);
+        }
+    }
+
+    fn take(words: &mut Cursor<'_>) -> Self {
+        let asked = words.word();
+        let [size, entry, sections] = [0, 1, 2].map(|bit| (asked >> bit & 1 == 1).then(|| Range { least: words.u64(), most: words.u64() }));
+        Self { size, entry, sections, outermost: asked >> 3 & 1 == 1 }
+    }
+
     fn hold(&self, facts: Facts<'_>) -> bool {
         let within = |range: Option<Range>, value: Option<u64>| range.is_none_or(|range| value.is_some_and(|value| range.holds(value)));
         let entry = facts.executable.and_then(|executable| executable.entry).map(|entry| entry as u64);

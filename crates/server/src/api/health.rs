@@ -62,7 +62,7 @@ pub(crate) struct Skipped {
     /// Meant for other releases of ClamAV.
     other_level: usize,
     /// Of kinds that are not supported, by kind.
-    unsupported: BTreeMap<&'static str, usize>,
+    unsupported: BTreeMap<String, usize>,
 }
 
 /// Below so much free disk nothing is accepted.
@@ -133,7 +133,7 @@ impl ClamDbView {
             invalid: counts.invalid,
             ignored: counts.ignored,
             other_level: counts.other_level,
-            unsupported: counts.unsupported.clone(),
+            unsupported: counts.unsupported.iter().map(|(kind, count)| (kind.to_string(), *count)).collect(),
         };
         Self { signatures: counts.signatures(), skipped }
     }
