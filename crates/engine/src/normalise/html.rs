@@ -1,10 +1,12 @@
 //! HTML as ClamAV writes it out for its signatures: a machine that goes through the bytes once.
 
+mod bodies;
 mod data_uri;
 mod reference;
 mod tag;
 
 use super::{encoded_script, is_space};
+pub(crate) use bodies::script_bodies;
 use reference::Reference;
 use tag::Tag;
 
@@ -15,6 +17,8 @@ pub(crate) struct Html {
     pub(crate) without_comments: Vec<u8>,
     /// `notags.html`: the words between the tags, with the addresses of links and pictures.
     pub(crate) without_tags: Vec<u8>,
+    /// The bodies of all scripts in the order of the page, as they stand there; those that JScript.Encode or VBScript.Encode hid, decoded.
+    pub(crate) scripts: Vec<u8>,
 }
 
 /// The views of `content`, which is bytes of an encoding that agrees with ASCII; see [`super::to_utf8`] for what is not.
@@ -24,7 +28,15 @@ pub(crate) fn html(content: &[u8]) -> Html {
         machine.chunk(chunk);
     }
     machine.end();
-    machine.views
+    let mut views = machine.views;
+    for script in script_bodies(content) {
+        match encoded_script::decode(script) {
+            Some(decoded) => views.scripts.extend(decoded),
+            None => views.scripts.extend(script),
+        }
+        views.scripts.push(b'\n');
+    }
+    views
 }
 
 /// Names, values and references are kept so far.

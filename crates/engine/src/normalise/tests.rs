@@ -32,6 +32,12 @@ fn html_has_a_view_with_tags_and_one_without() {
     }
 }
 
+#[test]
+fn scripts_are_kept_as_they_are_written() {
+    let found = html(b"<script>var A = '&lt;' < 2;</script><SCRIPT SRC='a>b'>\nB()</Script ><style>no</style><script>open");
+    assert_eq!(String::from_utf8_lossy(&found.scripts), "var A = '&lt;' < 2;\n\nB()\nopen\n");
+}
+
 /// The alphabets and the order of their turns make an encoder as well.
 fn encode(script: &[u8]) -> Vec<u8> {
     let mut encoded = Vec::new();
@@ -110,13 +116,71 @@ fn sigtool(option: &str, content: &[u8], files: &[&str]) -> Option<Vec<Vec<u8>>>
 
 /// Pieces that pages are made of, and the odd things between them.
 const PIECES: &[&str] = &[
-    "<html>", "<BODY bgcolor=#FFF>", "<p class=\"A  b\">", "</p>", "<br/>", "<a href=\"http://Ex.com/?a=1&amp;b=2\">", "<a href=x>", "</a>",
-    "<img src='Pic.png' alt='it''s'>", "<!-- a comment -->", "<!DOCTYPE html>", "<script>", "</script>", "<style>", "</style>", "'quoted'",
-    "\"Double\"", " ", "  ", "\n", "\r\n", "\t", "&amp;", "&lt;b&gt;", "&nbsp;", "&copy", "&#65;", "&#x42;", "&#233;", "&#8364;", "&#8364 ",
-    "&Aring;", "&hearts;", "&nosuch;", "&", ";", "#", "=", "<", ">", "/", "Words And words", "x", "Z", "<input type = TEXT value= \"v\" checked>",
-    "<td nowrap>", "<A NAME=q HREF=\"\">", "<%@ page %>", "<?php echo 1; ?>", "<a/>", "< b >", "<!>", "\\", "\\\"", "%41", "\x01", "\x0b",
-    "var A=1;", "if(a<b&&c>d)", "<script src=\"A.js\">", "<SCRIPT language=JavaScript>", "<a title='&lt;&#65;' href='&#72;&amp;'>",
-    "\u{e9}", "\u{4f60}\u{597d}", "\u{3002}",
+    "<html>",
+    "<BODY bgcolor=#FFF>",
+    "<p class=\"A  b\">",
+    "</p>",
+    "<br/>",
+    "<a href=\"http://Ex.com/?a=1&amp;b=2\">",
+    "<a href=x>",
+    "</a>",
+    "<img src='Pic.png' alt='it''s'>",
+    "<!-- a comment -->",
+    "<!DOCTYPE html>",
+    "<script>",
+    "</script>",
+    "<style>",
+    "</style>",
+    "'quoted'",
+    "\"Double\"",
+    " ",
+    "  ",
+    "\n",
+    "\r\n",
+    "\t",
+    "&amp;",
+    "&lt;b&gt;",
+    "&nbsp;",
+    "&copy",
+    "&#65;",
+    "&#x42;",
+    "&#233;",
+    "&#8364;",
+    "&#8364 ",
+    "&Aring;",
+    "&hearts;",
+    "&nosuch;",
+    "&",
+    ";",
+    "#",
+    "=",
+    "<",
+    ">",
+    "/",
+    "Words And words",
+    "x",
+    "Z",
+    "<input type = TEXT value= \"v\" checked>",
+    "<td nowrap>",
+    "<A NAME=q HREF=\"\">",
+    "<%@ page %>",
+    "<?php echo 1; ?>",
+    "<a/>",
+    "< b >",
+    "<!>",
+    "\\",
+    "\\\"",
+    "%41",
+    "\x01",
+    "\x0b",
+    "var A=1;",
+    "if(a<b&&c>d)",
+    "<script src=\"A.js\">",
+    "<SCRIPT language=JavaScript>",
+    "<a title='&lt;&#65;' href='&#72;&amp;'>",
+    "\u{e9}",
+    "\u{4f60}\u{597d}",
+    "\u{3002}",
 ];
 
 /// A generator without a state of its own, so that a failing case can be named by its number.

@@ -18,7 +18,7 @@ use filesafety_model::Reason;
 
 use super::{Sink, Stop};
 use fields::Reading;
-use inline::Fault;
+use inline::{Fault, Files};
 use parameters::Structured;
 use transfer::{Base64, Encoding, QuotedPrintable};
 
@@ -135,7 +135,8 @@ impl Walk<'_> {
             }
         }
         let is_message = |kind: &Structured| {
-            ["message/rfc822", "message/global", "message/news", "message/partial"].iter().any(|name| kind.is(name)) && kind.word != b"message/global-headers"
+            ["message/rfc822", "message/global", "message/news", "message/partial"].iter().any(|name| kind.is(name))
+                && kind.word != b"message/global-headers"
         };
         let is_leaf = described.types.iter().any(|kind| !kind.is("multipart/"));
         if !is_leaf && is_opened {
@@ -167,11 +168,12 @@ impl Walk<'_> {
             if !self.burn(body.len()) {
                 break;
             }
-            for (index, cut) in multipart::cuts(body, boundary).iter().enumerate() {
+            let cuts = multipart::cuts(body, boundary);
+            for (index, cut) in cuts.iter().enumerate() {
                 let place = Place { ordinary: place.ordinary && index == 0 && !is_cut, ..place.clone() };
                 self.parts(range.start, cut, kind, &place)?;
             }
-            is_cut |= !multipart::cuts(body, boundary).is_empty();
+            is_cut |= !cuts.is_empty();
         }
         if place.ordinary && !is_cut && !body.trim_ascii().is_empty() {
             self.sink.note("a multipart body without a delimiter");
@@ -251,7 +253,12 @@ impl Walk<'_> {
     }
 
     /// Decodes into memory for `work`, which is given the text and its number.
-    fn within(&mut self, body: &[u8], encoding: Encoding, work: impl FnOnce(&mut Self, &[u8], u32) -> Result<(), Stop>) -> Result<(), Stop> {
+    fn within(
+        &mut self,
+        body: &[u8],
+        encoding: Encoding,
+        work: impl FnOnce(&mut Self, &[u8], u32) -> Result<(), Stop>,
+    ) -> Result<(), Stop> {
         if !self.burn(body.len()) {
             return Ok(());
         }
@@ -309,8 +316,7 @@ impl Walk<'_> {
             self.sink.member_unexamined(&part_name(place), Reason::Encrypted, "Pgp");
         }
         const RUNS: usize = 64 << 20;
-        let mut from = 0;
-        while let Some((file, end)) = inline::next(text, from, RUNS) {
+        for file in Files::of(text, RUNS) {
             self.sink.tick()?;
             let held = file.content.len() as u64;
             self.sink.hold(held)?;
@@ -321,7 +327,6 @@ impl Walk<'_> {
                 Some(Fault::Piece) => self.sink.member_unexamined(&file.name, Reason::Unsupported, "PartialMail"),
                 None => {}
             }
-            from = end.max(from + 1);
         }
         Ok(())
     }
@@ -394,7 +399,8 @@ fn messages(content: &[u8]) -> Vec<Range<usize>> {
 fn is_separator(line: &[u8]) -> bool {
     const DAYS: [&[u8]; 7] = [b"Mon", b"Tue", b"Wed", b"Thu", b"Fri", b"Sat", b"Sun"];
     let mut words = line.split(|&byte| byte == b' ').filter(|word| !word.is_empty()).skip(1).skip_while(|word| !DAYS.contains(word));
-    words.next().is_some() && words.any(|word| word.len() >= 4 && word.contains(&b':') && word.iter().all(|byte| byte.is_ascii_digit() || *byte == b':'))
+    words.next().is_some()
+        && words.any(|word| word.len() >= 4 && word.contains(&b':') && word.iter().all(|byte| byte.is_ascii_digit() || *byte == b':'))
 }
 
 /// A text that is a PGP message, encrypted: its first packet holds a session key, or encrypted data (RFC 9580, 5).

@@ -39,7 +39,7 @@ pub(crate) fn open(content: &[u8], sink: &mut dyn Sink) -> Result<(), Stop> {
 fn open_within(content: &[u8], between_filters: u64, sink: &mut dyn Sink) -> Result<(), Stop> {
     note_frame(content, sink);
     let objects = Objects::find(content, sink)?;
-    let protection = Protection::of(&objects);
+    let protection = Protection::of(&objects, &[]);
     if matches!(protection, Protection::Locked) {
         sink.unexamined(Reason::Encrypted, DETAIL);
     }

@@ -95,13 +95,7 @@ impl Attachment<'_> {
     }
 }
 
-fn attribute<'a>(
-    id: u32,
-    data: &'a [u8],
-    attachment: &mut Attachment<'a>,
-    sink: &mut dyn Sink,
-    is_broken: &mut bool,
-) -> Result<(), Stop> {
+fn attribute<'a>(id: u32, data: &'a [u8], attachment: &mut Attachment<'a>, sink: &mut dyn Sink, is_broken: &mut bool) -> Result<(), Stop> {
     match id {
         BODY => {
             sink.part("body.txt", data)?;

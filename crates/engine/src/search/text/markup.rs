@@ -3,7 +3,10 @@
 use memchr::memchr_iter;
 
 use super::offer::offer;
-use crate::unpack::{Sink, Stop, base64_of, percent};
+use crate::{
+    normalise::script_bodies,
+    unpack::{Sink, Stop, base64_of, percent},
+};
 
 /// More scripts of one page are seen with the page alone.
 const MAX_SCRIPTS: usize = 1_000;
@@ -24,12 +27,8 @@ pub(super) fn open(content: &[u8], sink: &mut dyn Sink) -> Result<(), Stop> {
 }
 
 fn scripts(content: &[u8], sink: &mut dyn Sink) -> Result<(), Stop> {
-    let mut from = 0;
     let mut count = 0;
-    while let Some(body) = tag(content, from, b"<script").and_then(|at| end_of_tag(content, at)) {
-        let end = tag(content, body, b"</script").unwrap_or(content.len());
-        let script = content.get(body..end).unwrap_or_default();
-        from = end.max(body);
+    for script in script_bodies(content) {
         sink.tick()?;
         if script.trim_ascii().len() >= LEAST_SCRIPT {
             count += 1;
@@ -41,29 +40,6 @@ fn scripts(content: &[u8], sink: &mut dyn Sink) -> Result<(), Stop> {
         }
     }
     Ok(())
-}
-
-/// Where the tag of this name begins, at or after `from`.
-fn tag(content: &[u8], from: usize, name: &[u8]) -> Option<usize> {
-    let rest = content.get(from..)?;
-    let found = memchr_iter(b'<', rest).find(|&at| rest.get(at..at + name.len()).is_some_and(|tag| tag.eq_ignore_ascii_case(name)))?;
-    Some(from + found)
-}
-
-/// Behind its `>`, which may stand in quotes before.
-fn end_of_tag(content: &[u8], at: usize) -> Option<usize> {
-    const LONGEST: usize = 64 << 10;
-    let mut quote = None;
-    for (offset, &byte) in content.get(at..)?.iter().take(LONGEST).enumerate() {
-        match (quote, byte) {
-            (None, b'>') => return Some(at + offset + 1),
-            (None, b'"' | b'\'') => quote = Some(byte),
-            (Some(open), _) if open == byte => quote = None,
-            (Some(_) | None, _) => {}
-        }
-    }
-    // The quote was none.
-    memchr::memchr(b'>', content.get(at..)?).map(|offset| at + offset + 1)
 }
 
 fn data_addresses(content: &[u8], sink: &mut dyn Sink) -> Result<(), Stop> {

@@ -75,7 +75,11 @@ fn texts_that_are_written_out_are_children() {
 
 #[test]
 fn each_blob_of_a_list_is_its_own() {
-    let pictures = [[&b"\x89PNG\r\n\x1a\n"[..], &noise(60)].concat(), [&b"\xff\xd8\xff\xe0"[..], &noise(60)].concat(), [&b"GIF89a"[..], &noise(63)].concat()];
+    let pictures = [
+        [&b"\x89PNG\r\n\x1a\n"[..], &noise(60)].concat(),
+        [&b"\xff\xd8\xff\xe0"[..], &noise(60)].concat(),
+        [&b"GIF89a"[..], &noise(63)].concat(),
+    ];
     let text = format!("[{}]", pictures.iter().map(|picture| format!("\"{}\"", base64(picture))).collect::<Vec<_>>().join(",\n"));
     let record = opened(text.as_bytes());
     assert!(pictures.iter().all(|picture| record.has(picture)), "{:?}", record.children);

@@ -22,33 +22,60 @@ pub(super) enum Fault {
     Piece,
 }
 
-/// The next such file at or after `from`, and where the text goes on behind it. What is decoded is never longer than what it is read from,
-/// but for BinHex, whose runs give at most 255 bytes for three: `limit` bounds that.
-pub(super) fn next(text: &[u8], from: usize, limit: usize) -> Option<(Inline, usize)> {
-    const MARKS: [&[u8]; 3] = [b"begin ", b"=ybegin ", b"(This file must be converted with BinHex"];
-    let mut at = from;
-    loop {
-        // The earliest of the marks that begin a line.
-        let rest = text.get(at..)?;
-        let found = MARKS.iter().filter_map(|mark| line_start(rest, mark)).min()?;
-        let start = at + found;
-        let line = text.get(start..)?;
-        let decoded = if line.starts_with(b"begin ") {
-            uuencoded(text, start)
+/// Looks through a text for such files, one after the other.
+pub(super) struct Files<'a> {
+    text: &'a [u8],
+    at: usize,
+    /// Where each mark is found next; looked for again only once it is passed.
+    found: [Option<usize>; MARKS.len()],
+    /// BinHex gives at most 255 bytes for three; more than this is not decoded. The others give less than they are read from.
+    limit: usize,
+}
+
+const MARKS: [&[u8]; 3] = [b"begin ", b"=ybegin ", b"(This file must be converted with BinHex"];
+
+impl<'a> Files<'a> {
+    pub(super) fn of(text: &'a [u8], limit: usize) -> Self {
+        Self { text, at: 0, found: MARKS.map(|mark| line_start(text, 0, mark)), limit }
+    }
+
+    fn decode(&self, start: usize) -> Option<(Inline, usize)> {
+        let line = self.text.get(start..)?;
+        if line.starts_with(b"begin ") {
+            uuencoded(self.text, start)
         } else if line.starts_with(b"=ybegin ") {
-            yencoded(text, start)
+            yencoded(self.text, start)
         } else {
-            binhex(text, start, limit)
-        };
-        if decoded.is_some() {
-            return decoded;
+            binhex(self.text, start, self.limit)
         }
-        at = start + 1;
     }
 }
 
-fn line_start(text: &[u8], mark: &[u8]) -> Option<usize> {
-    memmem::find_iter(text, mark).find(|&at| at == 0 || matches!(text.get(at - 1), Some(b'\n' | b'\r')))
+impl Iterator for Files<'_> {
+    type Item = Inline;
+
+    fn next(&mut self) -> Option<Inline> {
+        loop {
+            for (found, mark) in self.found.iter_mut().zip(MARKS) {
+                if found.is_some_and(|found| found < self.at) {
+                    *found = line_start(self.text, self.at, mark);
+                }
+            }
+            let start = self.found.iter().flatten().min().copied()?;
+            match self.decode(start) {
+                Some((file, end)) => {
+                    self.at = end.max(start + 1);
+                    return Some(file);
+                }
+                None => self.at = start + 1,
+            }
+        }
+    }
+}
+
+fn line_start(text: &[u8], from: usize, mark: &[u8]) -> Option<usize> {
+    let begins_line = |at: usize| at == 0 || matches!(text.get(at - 1), Some(b'\n' | b'\r'));
+    memmem::find_iter(text.get(from..)?, mark).map(|at| from + at).find(|&at| begins_line(at))
 }
 
 /// `begin MODE NAME`, lines of up to 45 bytes, `end`.
@@ -130,12 +157,15 @@ fn yencoded(text: &[u8], start: usize) -> Option<(Inline, usize)> {
 /// A header line, then between two colons a stream of six-bit digits, run-length coded (RFC 1741). The data fork is what is of use; the
 /// resource fork stands behind it.
 fn binhex(text: &[u8], start: usize, limit: usize) -> Option<(Inline, usize)> {
-    let open = start + memchr::memchr(b':', text.get(start..)?)?;
+    const LONGEST_INTRODUCTION: usize = 1_024;
+    let introduction = text.get(start..)?;
+    let open = start + memchr::memchr(b':', introduction.get(..LONGEST_INTRODUCTION).unwrap_or(introduction))?;
     let body = text.get(open + 1..)?;
     let length = memchr::memchr(b':', body);
     let digits = body.get(..length.unwrap_or(body.len()))?;
     let mut decoded = Vec::new();
-    let _: io::Result<usize> = BinHex { digits: digits.iter(), bits: 0, count: 0, last: 0, repeat: 0 }.take(limit as u64).read_to_end(&mut decoded);
+    let _: io::Result<usize> =
+        BinHex { digits: digits.iter(), bits: 0, count: 0, last: 0, repeat: 0 }.take(limit as u64).read_to_end(&mut decoded);
     let name_length = usize::from(*decoded.first()?);
     let name = String::from_utf8_lossy(decoded.get(1..1 + name_length)?).into_owned();
     // Version, type, creator, flags, the lengths of the forks, a checksum.
@@ -205,29 +235,52 @@ impl Read for BinHex<'_> {
 mod tests {
     use super::*;
 
+    fn files(text: &[u8]) -> Vec<Inline> {
+        Files::of(text, 1_000).collect()
+    }
+
     #[test]
     fn what_only_looks_like_a_file_is_text() {
-        for text in [&b"begin 644 x"[..], b"begin at noon\nend", b"xbegin 644 a\n#86)C\n`\nend\n", b"=ybegin line=128\nx", b"(This file must be converted with BinHex", b"begin 644 a\nThis is about uuencode.\n"] {
-            assert_eq!(next(text, 0, 1_000), None, "{text:?}");
+        for text in [
+            &b"begin 644 x"[..],
+            b"begin at noon\nend",
+            b"xbegin 644 a\n#86)C\n`\nend\n",
+            b"=ybegin line=128\nx",
+            b"(This file must be converted with BinHex",
+            b"begin 644 a\nThis is about uuencode.\n",
+        ] {
+            assert_eq!(files(text), [], "{text:?}");
         }
     }
 
     #[test]
     fn files_in_a_text_are_found_one_after_the_other() {
         let text = b"hello\r\nbegin 644 a.txt\r\n#86)C\r\n`\r\nend\r\nand\nbegin 0600 b\n\"86(\nend\n";
-        let (first, at) = next(text, 0, 1_000).unwrap();
-        assert_eq!(first, Inline { name: "a.txt".into(), content: b"abc".to_vec(), fault: None });
-        let (second, at) = next(text, at, 1_000).unwrap();
-        assert_eq!(second, Inline { name: "b".into(), content: b"ab".to_vec(), fault: None });
-        assert_eq!(next(text, at, 1_000), None);
-        assert_eq!(next(b"begin 644 a\n#86)C\n", 0, 9).unwrap().0.fault, Some(Fault::Cut));
+        let file = |name: &str, content: &[u8]| Inline { name: name.into(), content: content.to_vec(), fault: None };
+        assert_eq!(files(text), [file("a.txt", b"abc"), file("b", b"ab")]);
+        assert_eq!(files(b"begin 644 a\n#86)C\n")[0].fault, Some(Fault::Cut));
     }
 
     #[test]
     fn yenc_is_decoded_and_a_piece_is_told() {
         let text = b"=ybegin line=128 size=3 name=a b.bin\r\n\x8b=\xcd\x8d\r\n=yend size=3\r\n";
-        assert_eq!(next(text, 0, 9).unwrap().0, Inline { name: "a b.bin".into(), content: b"acc".to_vec(), fault: None });
+        assert_eq!(files(text), [Inline { name: "a b.bin".into(), content: b"acc".to_vec(), fault: None }]);
         let text = b"=ybegin part=1 total=2 line=128 size=3 name=a\n=ypart begin=1 end=1\n\x8b\n=yend size=1\n";
-        assert_eq!(next(text, 0, 9).unwrap().0, Inline { name: "a".into(), content: b"a".to_vec(), fault: Some(Fault::Piece) });
+        assert_eq!(files(text), [Inline { name: "a".into(), content: b"a".to_vec(), fault: Some(Fault::Piece) }]);
+    }
+
+    #[test]
+    fn binhex_is_decoded_with_its_runs() {
+        // The header of a file `a` of five bytes, then `bbbbb` as a run.
+        let header = [&b"\x01a\0TEXTttxt\0\0"[..], &5u32.to_be_bytes(), &[0; 6]].concat();
+        let coded = [&header[..], b"b\x90\x05\0\0"].concat();
+        let mut digits = String::new();
+        for group in coded.chunks(3) {
+            let bits = group.iter().chain([0, 0].iter()).take(3).fold(0u32, |bits, &byte| bits << 8 | u32::from(byte));
+            (0..4).for_each(|place| digits.push(char::from(BinHex::ALPHABET[(bits >> (18 - 6 * place) & 63) as usize])));
+        }
+        let text = format!("(This file must be converted with BinHex 4.0)\n\n:{digits}:\n");
+        let [file] = &files(text.as_bytes())[..] else { panic!() };
+        assert_eq!((file.name.as_str(), &file.content[..5], file.fault), ("a", &b"bbbbb"[..], None));
     }
 }

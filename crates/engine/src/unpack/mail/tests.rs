@@ -100,11 +100,25 @@ fn a_message_that_contradicts_itself_is_read_every_way() {
     let (part, plain) = (base64(&eicar()), String::from_utf8(eicar()).unwrap());
     let attached = format!("Content-Transfer-Encoding: base64\r\n\r\n{part}\r\n");
     for (what, text) in [
-        ("two types, the last counts", format!("Content-Type: text/plain\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n{attached}--b--")),
-        ("two types, the first counts", format!("Content-Type: multipart/mixed; boundary=b\r\nContent-Type: text/plain\r\n\r\n--b\r\n{attached}--b--")),
+        (
+            "two types, the last counts",
+            format!("Content-Type: text/plain\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n{attached}--b--"),
+        ),
+        (
+            "two types, the first counts",
+            format!("Content-Type: multipart/mixed; boundary=b\r\nContent-Type: text/plain\r\n\r\n--b\r\n{attached}--b--"),
+        ),
         ("two boundaries", format!("Content-Type: multipart/mixed; boundary=x; boundary=b\r\n\r\n--b\r\n{attached}--b--")),
-        ("a boundary in two fields", format!("Content-Type: multipart/mixed; boundary=x\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--x\r\n\r\n--b\r\n{attached}--b--\r\n--x--")),
-        ("a boundary without quotes, with a blank", format!("Content-Type: multipart/mixed; boundary=b c\r\n\r\n--b c\r\n{attached}--b c--")),
+        (
+            "a boundary in two fields",
+            format!(
+                "Content-Type: multipart/mixed; boundary=x\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--x\r\n\r\n--b\r\n{attached}--b--\r\n--x--"
+            ),
+        ),
+        (
+            "a boundary without quotes, with a blank",
+            format!("Content-Type: multipart/mixed; boundary=b c\r\n\r\n--b c\r\n{attached}--b c--"),
+        ),
         ("a boundary that ends at a blank", format!("Content-Type: multipart/mixed; boundary=b c\r\n\r\n--b\r\n{attached}--b--")),
         ("quotes in the boundary", format!("Content-Type: multipart/mixed; boundary=\"b\"\r\n\r\n--\"b\"\r\n{attached}--\"b\"--")),
         ("an open quote", format!("Content-Type: multipart/mixed; boundary=\"b\r\n\r\n--b\r\n{attached}--b--")),
@@ -113,7 +127,10 @@ fn a_message_that_contradicts_itself_is_read_every_way() {
         ("a longer delimiter", format!("Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\n--bc\r\n{attached}--b--")),
         ("after the last delimiter", format!("Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nx\r\n--b--\r\n{attached}")),
         ("two encodings, the last counts", format!("Content-Transfer-Encoding: 7bit\r\nContent-Transfer-Encoding: base64\r\n\r\n{part}")),
-        ("two encodings, the first counts", format!("Content-Transfer-Encoding: base64\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n{part}")),
+        (
+            "two encodings, the first counts",
+            format!("Content-Transfer-Encoding: base64\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n{part}"),
+        ),
         ("two encodings, neither true", format!("Content-Transfer-Encoding: base64\r\nContent-Transfer-Encoding: 8bit\r\n\r\n{plain}")),
         ("a blank before the colon", format!("Content-Transfer-Encoding : base64\r\n\r\n{part}")),
         ("a folded value", format!("Content-Transfer-Encoding:\r\n  base64\r\n\r\n{part}")),
@@ -125,13 +142,40 @@ fn a_message_that_contradicts_itself_is_read_every_way() {
         ("a line of blanks is the end", format!("Content-Transfer-Encoding: base64\r\n \r\n{part}\r\n\r\n")),
         ("a line that is no field", format!("X-A: b\r\nno field\r\nContent-Transfer-Encoding: base64\r\n\r\n{part}")),
         ("a comment in the type", format!("Content-Type: multipart(x)/mixed (a; b=c); boundary=b\r\n\r\n--b\r\n{attached}--b--")),
-        ("an encoded multipart body", format!("Content-Type: multipart/mixed; boundary=b\r\nContent-Transfer-Encoding: base64\r\n\r\n{}", base64(format!("--b\r\n{attached}--b--").as_bytes()))),
+        (
+            "an encoded multipart body",
+            format!(
+                "Content-Type: multipart/mixed; boundary=b\r\nContent-Transfer-Encoding: base64\r\n\r\n{}",
+                base64(format!("--b\r\n{attached}--b--").as_bytes())
+            ),
+        ),
         ("strange characters in base64", format!("Content-Transfer-Encoding: base64\r\n\r\n{}", part.replace('V', "*V-"))),
-        ("base64 that ends at padding", format!("Content-Transfer-Encoding: base64\r\n\r\n{}{}", base64(&[&eicar()[..], b"  "].concat()).trim_end_matches("\r\n"), "QUFB")),
+        (
+            "base64 that ends at padding",
+            format!(
+                "Content-Transfer-Encoding: base64\r\n\r\n{}{}",
+                base64(&[&eicar()[..], b"  "].concat()).trim_end_matches("\r\n"),
+                "QUFB"
+            ),
+        ),
         ("base64 that goes on behind padding", format!("Content-Transfer-Encoding: base64\r\n\r\nQQ==\r\n{part}")),
-        ("a message without a header of mail", format!("Content-Type: message/rfc822\r\n\r\nContent-Transfer-Encoding: base64\r\n\r\n{part}")),
-        ("a message that is encoded", format!("Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\n{}", base64(format!("Content-Transfer-Encoding: base64\r\n\r\n{part}").as_bytes()))),
-        ("a digest", format!("Content-Type: multipart/digest; boundary=b\r\n\r\n--b\r\n\r\nX: y\r\nContent-Transfer-Encoding: base64\r\n\r\n{part}\r\n--b--")),
+        (
+            "a message without a header of mail",
+            format!("Content-Type: message/rfc822\r\n\r\nContent-Transfer-Encoding: base64\r\n\r\n{part}"),
+        ),
+        (
+            "a message that is encoded",
+            format!(
+                "Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\n{}",
+                base64(format!("Content-Transfer-Encoding: base64\r\n\r\n{part}").as_bytes())
+            ),
+        ),
+        (
+            "a digest",
+            format!(
+                "Content-Type: multipart/digest; boundary=b\r\n\r\n--b\r\n\r\nX: y\r\nContent-Transfer-Encoding: base64\r\n\r\n{part}\r\n--b--"
+            ),
+        ),
         ("a boundary in pieces", format!("Content-Type: multipart/mixed; boundary*0=b; boundary*1*=%63\r\n\r\n--bc\r\n{attached}--bc--")),
         ("unix line ends", format!("Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n{attached}--b--").replace("\r\n", "\n")),
         ("a part without a header", format!("Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n{plain}\r\n--b--")),
@@ -147,14 +191,22 @@ fn what_contradicts_itself_is_not_called_broken_for_the_other_reading() {
     let text = format!("{HEAD}Content-Transfer-Encoding: 7bit\r\nContent-Transfer-Encoding: base64\r\n\r\nhello, world");
     assert!(opened(text.as_bytes()).is_complete());
     // A list's footer behind an attachment is honest.
-    let text = format!("{HEAD}Content-Type: application/x-a\r\nContent-Transfer-Encoding: base64\r\n\r\n{}\r\n_____\r\nA list\r\n", base64(&noise(100)));
+    let text = format!(
+        "{HEAD}Content-Type: application/x-a\r\nContent-Transfer-Encoding: base64\r\n\r\n{}\r\n_____\r\nA list\r\n",
+        base64(&noise(100))
+    );
     assert!(opened(text.as_bytes()).is_complete());
 }
 
 #[test]
 fn messages_inside_messages_are_children() {
     let inner = message(&eicar());
-    let text = [format!("{HEAD}Content-Type: multipart/mixed; boundary=out\r\n\r\n--out\r\nContent-Type: message/rfc822\r\n\r\n").as_bytes(), &inner, b"--out--\r\n"].concat();
+    let text = [
+        format!("{HEAD}Content-Type: multipart/mixed; boundary=out\r\n\r\n--out\r\nContent-Type: message/rfc822\r\n\r\n").as_bytes(),
+        &inner,
+        b"--out--\r\n",
+    ]
+    .concat();
     let record = opened(&text);
     assert_eq!(record.children[0].0, "message-1.eml");
     assert!(inner.starts_with(&record.children[0].1) && record.is_complete());
@@ -169,7 +221,9 @@ fn a_mailbox_gives_its_messages_and_a_from_line_in_a_text_hides_nothing() {
     assert_eq!(names, ["body", "message-1.eml", "message-2.eml"]);
     assert!(record.is_complete());
     // To a reader of single messages, all of it is the first one.
-    let inside = String::from_utf8(message(&eicar())).unwrap().replace("hello\r\n--=_b", "hello\r\n\r\nFrom c@d Tue Jan  2 00:00:00 2001\r\n\r\n--=_b");
+    let inside = String::from_utf8(message(&eicar()))
+        .unwrap()
+        .replace("hello\r\n--=_b", "hello\r\n\r\nFrom c@d Tue Jan  2 00:00:00 2001\r\n\r\n--=_b");
     let record = opened(format!("From a@b Mon Jan  1 00:00:00 2001\r\n{inside}").as_bytes());
     assert!(record.has(&eicar()));
 }
@@ -212,7 +266,10 @@ fn nests_and_repeats_end() {
     let one = format!("Content-Type: multipart/mixed{many}\r\n\r\n--b\r\n");
     opened(format!("{HEAD}{}", one.repeat(2_000)).as_bytes());
     let prefixes: String = (1..16).map(|length| format!("; boundary={}", "-".repeat(length))).collect();
-    let text = format!("{HEAD}Content-Type: multipart/mixed{prefixes}\r\n\r\n{}", format!("{}\r\nContent-Type: multipart/mixed{prefixes}\r\n\r\n", "-".repeat(40)).repeat(500));
+    let text = format!(
+        "{HEAD}Content-Type: multipart/mixed{prefixes}\r\n\r\n{}",
+        format!("{}\r\nContent-Type: multipart/mixed{prefixes}\r\n\r\n", "-".repeat(40)).repeat(500)
+    );
     let record = opened(text.as_bytes());
     assert!(record.children.len() < 100_000);
 }

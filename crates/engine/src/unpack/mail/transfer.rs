@@ -331,12 +331,9 @@ mod tests {
 
     #[test]
     fn quoted_printable_keeps_what_is_no_escape() {
-        for (text, decoded) in [
-            (&b"a=3Db=\r\nc= \t\nd=zz=4=e9 \r\n="[..], &b"a=bcd=zz=4\xe9 \r\n"[..]),
-            (b"=", b""),
-            (b"==41", b"=A"),
-            (b"=\rA", b"A"),
-        ] {
+        for (text, decoded) in
+            [(&b"a=3Db=\r\nc= \t\nd=zz=4=e9 \r\n="[..], &b"a=bcd=zz=4\xe9 \r\n"[..]), (b"=", b""), (b"==41", b"=A"), (b"=\rA", b"A")]
+        {
             let mut read = Vec::new();
             QuotedPrintable::new(text).read_to_end(&mut read).unwrap();
             assert_eq!(read, decoded);

@@ -3,9 +3,9 @@
 //! Strings are decoded here, whatever way they are written: scripts become children, actions are written out again in the clear.
 
 use super::super::{Sink, Stop};
-use crate::facts::Fact;
 use super::crypt::StreamKey;
 use super::lexer::{Dictionary, MAX_TEXT, Value, parse_whole};
+use crate::facts::Fact;
 
 /// Scripts of one document that are examined on their own.
 const MAX_SCRIPTS: u32 = 10_000;
@@ -111,7 +111,8 @@ impl Actions {
                 self.executes(sink);
             }
         }
-        let is_root = matches!(dictionary.get("Type").and_then(Value::as_name), Some(b"Catalog" | b"Page")) || dictionary.get("OpenAction").is_some();
+        let is_root =
+            matches!(dictionary.get("Type").and_then(Value::as_name), Some(b"Catalog" | b"Page")) || dictionary.get("OpenAction").is_some();
         if is_root {
             let more = dictionary.get("AA").map(resolve);
             let more = more.as_ref().and_then(Value::as_dictionary).into_iter().flat_map(Dictionary::values);
@@ -175,14 +176,36 @@ fn action(dictionary: &Dictionary) -> Option<&[u8]> {
 /// Whether what is launched is a program or a script by its name, and not another document.
 fn starts_program(dictionary: &Dictionary, resolve: &dyn Fn(&Value) -> Value) -> bool {
     const PROGRAMS: [&[u8]; 22] = [
-        b".exe", b".com", b".cmd", b".bat", b".scr", b".pif", b".js", b".jse", b".vbs", b".vbe", b".wsf", b".hta", b".ps1", b".msi", b".lnk",
-        b".jar", b".sh", b".cpl", b".reg", b"cmd", b"powershell", b"/bin/sh",
+        b".exe",
+        b".com",
+        b".cmd",
+        b".bat",
+        b".scr",
+        b".pif",
+        b".js",
+        b".jse",
+        b".vbs",
+        b".vbe",
+        b".wsf",
+        b".hta",
+        b".ps1",
+        b".msi",
+        b".lnk",
+        b".jar",
+        b".sh",
+        b".cpl",
+        b".reg",
+        b"cmd",
+        b"powershell",
+        b"/bin/sh",
     ];
     let mut targets = Vec::new();
     for key in ["F", "UF", "Win", "Unix", "Mac"] {
         match dictionary.get(key).map(resolve) {
             Some(Value::Text(text)) => targets.push(text),
-            Some(Value::Dictionary(file)) => targets.extend(["F", "UF", "P"].iter().filter_map(|key| file.get(key)?.as_text().map(<[u8]>::to_vec))),
+            Some(Value::Dictionary(file)) => {
+                targets.extend(["F", "UF", "P"].iter().filter_map(|key| file.get(key)?.as_text().map(<[u8]>::to_vec)))
+            }
             _ => {}
         }
     }

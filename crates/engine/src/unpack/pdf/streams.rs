@@ -21,6 +21,7 @@ use super::packed::Packed;
 const MAX_REVISIONS: usize = 4;
 /// `Encrypt` dictionaries that are tried.
 const MAX_KEYS: usize = 8;
+const NO_PASSWORD: &[u8] = b"";
 /// White space between the data and the keyword after them.
 const MAX_GAP: usize = 16;
 
@@ -74,7 +75,8 @@ struct StreamEnds<'a> {
 }
 
 impl Protection {
-    pub(super) fn of(objects: &Objects<'_>) -> Self {
+    /// Tries each password, the empty one first.
+    pub(super) fn of(objects: &Objects<'_>, passwords: &[&[u8]]) -> Self {
         let mut tried = 0;
         let mut bare = false;
         for trailer in &objects.trailers {
@@ -90,7 +92,8 @@ impl Protection {
                 tried += 1;
                 let encrypt = objects.follow(encrypt, revision);
                 let Some(encrypt) = encrypt.as_ref().and_then(Value::as_dictionary) else { continue };
-                if let Ok(decryption) = Decryption::open(encrypt, &trailer.id, objects) {
+                let open = |password: &&[u8]| Decryption::open(encrypt, &trailer.id, objects, password).ok();
+                if let Some(decryption) = std::iter::once(&NO_PASSWORD).chain(passwords).find_map(open) {
                     let bare = bare || objects.trailers.iter().any(|trailer| trailer.encrypt.is_none());
                     return Self::Key(decryption, if bare { Everywhere::No } else { Everywhere::Yes });
                 }
@@ -103,7 +106,16 @@ impl Protection {
 impl<'a> Walk<'a> {
     pub(super) fn new(content: &'a [u8], objects: &'a Objects<'a>, protection: Protection, meter: Meter) -> Self {
         let ends = StreamEnds { content, known: Cell::new((0, None)) };
-        Self { content, objects, protection, meter, ends, packed: OnceCell::new(), packed_names: OnceCell::new(), actions: Actions::default() }
+        Self {
+            content,
+            objects,
+            protection,
+            meter,
+            ends,
+            packed: OnceCell::new(),
+            packed_names: OnceCell::new(),
+            actions: Actions::default(),
+        }
     }
 
     /// Whether the filters between them, or the object streams that were looked into, gave more than they may.

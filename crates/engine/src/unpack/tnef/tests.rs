@@ -72,7 +72,11 @@ fn bodies_and_objects_are_children() {
     let packed = [&[0; 4][..], &7u32.to_le_bytes(), b"LZFu", &[0; 4], &[0b1, 0x00, 0x04, b'}', 0]].concat();
     let content = stream(&[
         attribute_of(1, BODY, b"hello"),
-        attribute_of(1, MESSAGE_PROPERTIES, &properties_of(&[(0x0102, HTML, b"<html>"), (0x0102, PACKED_RTF, &plain), (0x0102, PACKED_RTF, &packed)])),
+        attribute_of(
+            1,
+            MESSAGE_PROPERTIES,
+            &properties_of(&[(0x0102, HTML, b"<html>"), (0x0102, PACKED_RTF, &plain), (0x0102, PACKED_RTF, &packed)]),
+        ),
         attribute_of(2, ATTACHMENT_STARTS, &[0; 14]),
         attribute_of(2, ATTACHMENT_PROPERTIES, &properties_of(&[(0x000d, OBJECT_DATA, &object)])),
     ]);

@@ -75,7 +75,8 @@ fn list(content: &[u8], start: usize) -> (Vec<u8>, usize) {
         at += length;
         let rest = content.get(at..).unwrap_or_default();
         // A blank, a line that goes on, as Visual Basic and PowerShell write it.
-        let between = rest.iter().take(64).take_while(|byte| byte.is_ascii_whitespace() || matches!(byte, b',' | b'_' | b'`' | b'\\')).count();
+        let between =
+            rest.iter().take(64).take_while(|byte| byte.is_ascii_whitespace() || matches!(byte, b',' | b'_' | b'`' | b'\\')).count();
         if !rest.get(..between).is_some_and(|between| between.contains(&b',')) {
             break;
         }
