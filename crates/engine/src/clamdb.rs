@@ -71,6 +71,8 @@ impl Counts {
     }
 }
 
+pub(crate) use load::{check, counts_of_file, extensions, is_signature_file};
+
 /// What is to be told of signatures, compiled with them.
 #[derive(Serialize, Deserialize)]
 struct About {

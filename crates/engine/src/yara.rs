@@ -6,10 +6,13 @@
 //!
 //! Format and semantics: <https://virustotal.github.io/yara-x/docs/writing_rules/anatomy-of-a-rule/>.
 
+mod check;
+mod explain;
 pub(crate) mod folder;
 mod pack;
 
 use std::{
+    collections::BTreeMap,
     fs,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
@@ -21,6 +24,9 @@ use sha2::{Digest, Sha256};
 use yara_x::{Compiler, MetaValue, SourceCode};
 
 use crate::{LoadError, facts::Fact};
+pub(crate) use check::check;
+pub(crate) use explain::explain;
+pub use explain::{RuleMatch, StringMatch};
 
 /// One signature that matched.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,6 +93,21 @@ impl Rules {
     /// Rules loaded.
     pub(crate) fn count(&self) -> usize {
         self.compiled.iter().len()
+    }
+
+    /// Rules by what they report, for each file of the operator's; `None` is the pack.
+    pub(crate) fn counts_by_file(&self) -> BTreeMap<Option<String>, BTreeMap<&'static str, usize>> {
+        let mut counts: BTreeMap<Option<String>, BTreeMap<&'static str, usize>> = BTreeMap::new();
+        for rule in self.compiled.iter().filter(|rule| !rule.is_private()) {
+            let file = rule.namespace().strip_prefix(OPERATOR).map(str::to_owned);
+            let kind = match Report::of(&rule) {
+                Report::Detection(kind) => kind.as_str(),
+                Report::Nothing if facts(&rule).next().is_some() => "fact",
+                Report::Nothing => "note",
+            };
+            *counts.entry(file).or_default().entry(kind).or_default() += 1;
+        }
+        counts
     }
 
     /// Changes with whatever can change a result: the sources and the version of the matcher.
@@ -242,6 +263,9 @@ fn texts_meta<'r>(rule: &yara_x::Rule<'_, 'r>, name: &str) -> impl Iterator<Item
     })
 }
 
+/// Begins the namespaces of the operator's files.
+const OPERATOR: &str = "operator/";
+
 /// Rule sources on their way into the compiler.
 struct Sources<'a> {
     compiler: Compiler<'a>,
@@ -269,7 +293,7 @@ impl Sources<'_> {
         })?;
         let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
         let errors_before = self.compiler.warnings().len();
-        self.add(&format!("operator/{name}"), text).map_err(|error| {
+        self.add(&format!("{OPERATOR}{name}"), text).map_err(|error| {
             let start = error.labels().next().map_or(0, |label| label.span().start());
             invalid(line_of(&bytes, start), error.title().to_owned())
         })?;

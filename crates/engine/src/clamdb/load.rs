@@ -3,6 +3,7 @@
 //! Formats: ClamAV's manual, *Signatures* (<https://docs.clamav.net/manual/Signatures.html>). A file that nobody signed may have bad
 //! lines: each is skipped, counted, and the first few are told with file and line. What is not supported is counted by its kind.
 
+mod check;
 mod line;
 
 use std::{
@@ -27,6 +28,7 @@ use super::{
 };
 use crate::{LoadError, yara::folder};
 
+pub(crate) use check::check;
 pub(super) use line::{Refused, check_level};
 use line::{parse_body, parse_hash, parse_old_body, parse_section_hash};
 
@@ -53,6 +55,12 @@ fn read(paths: &[PathBuf]) -> Result<Reading, LoadError> {
         reading.read(kind, path, BufReader::with_capacity(1 << 16, file))?;
     }
     Ok(reading)
+}
+
+/// What one signature file holds.
+pub(crate) fn counts_of_file(path: &Path) -> Result<Counts, LoadError> {
+    let reading = read(&[path.to_owned()])?;
+    Ok(Counts { logical: reading.logical.len(), ..reading.counts })
 }
 
 /// One signature file that stands in memory, as if it were called `name`.
@@ -103,6 +111,15 @@ enum FileKind {
     UnsupportedLines(&'static str),
     /// Something that counts as one under this name.
     Unsupported(&'static str),
+}
+
+/// What signature files end in.
+pub(crate) fn extensions() -> Vec<&'static str> {
+    FileKind::extensions()
+}
+
+pub(crate) fn is_signature_file(path: &Path) -> bool {
+    FileKind::of(path).is_some()
 }
 
 impl FileKind {
