@@ -49,7 +49,7 @@ fn actions_are_written_out_in_the_clear() {
     let recorded = record(&opening(&format!("<< /S /L#61unch /Win << /F <{target}> /P (/c start) >> >>")));
     let (_, actions) = recorded.children.iter().find(|(name, _)| name == "actions").unwrap();
     assert_eq!(String::from_utf8_lossy(actions), "<< /S /Launch /Win << /F (cmd.exe) /P (/c start) >> >>\n");
-    assert_eq!(recorded.facts, [Fact::Executes, Fact::RunsByItself]);
+    assert_eq!(recorded.facts, [Fact::RunsByItself, Fact::Executes]);
 }
 
 #[test]
