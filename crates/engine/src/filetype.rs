@@ -50,6 +50,9 @@ pub(crate) enum Format {
     Chm,
     Ole,
     Rtf,
+    Mail,
+    Tnef,
+    Cms,
 }
 
 /// The MIME type by content, `application/octet-stream` where nothing is known.
@@ -80,9 +83,22 @@ pub fn media_type(content: &[u8]) -> &'static str {
         FileType::Container(Format::SevenZip) => "application/x-7z-compressed",
         FileType::Container(Format::Ole) => compound::media_type(content),
         FileType::Container(Format::Rtf) => "application/rtf",
-        FileType::Unsupported(_) if mail::is_mail(content) => "message/rfc822",
+        FileType::Container(Format::Mail) => "message/rfc822",
+        FileType::Container(Format::Tnef) => "application/vnd.ms-tnef",
+        FileType::Container(Format::Cms) => "application/pkcs7-mime",
         FileType::Unsupported(_) | FileType::Leaf => table::media_type(content).unwrap_or_else(|| text_type(content)),
     }
+}
+
+/// Whether the first bytes tell a type: a magic number of a container, a program, a picture or another medium.
+pub(crate) fn has_magic(content: &[u8]) -> bool {
+    table::media_type(content).is_some()
+}
+
+/// Whether content of no known type can be text: no zeros at its start but those of UTF-16.
+pub(crate) fn is_textual(content: &[u8]) -> bool {
+    let start = content.get(..1_024).unwrap_or(content);
+    !has_magic(content) && (memchr::memchr(0, start).is_none() || crate::normalise::Endian::of(content).is_some())
 }
 
 pub(crate) fn identify(content: &[u8]) -> FileType {
@@ -99,7 +115,7 @@ pub(crate) fn identify(content: &[u8]) -> FileType {
         return FileType::Container(Format::Pdf);
     }
     if mail::is_mail(content) {
-        return FileType::Unsupported("Mail");
+        return FileType::Container(Format::Mail);
     }
     FileType::Leaf
 }
@@ -130,7 +146,10 @@ pub(crate) fn is_document(file_type: FileType, content: &[u8]) -> bool {
             | Format::Compress
             | Format::Lz4
             | Format::Snappy
-            | Format::Szdd,
+            | Format::Szdd
+            | Format::Mail
+            | Format::Tnef
+            | Format::Cms,
         ) => false,
         FileType::Unsupported(detail) => detail == "OneNote",
         FileType::Leaf => false,
@@ -153,6 +172,8 @@ fn format_of(content: &[u8]) -> Option<Format> {
         [b'L', b'Z', b'I', b'P', 1, ..] => Some(Format::Lzip),
         _ if unpack::ole_starts(content) => Some(Format::Ole),
         _ if unpack::rtf_starts(content) => Some(Format::Rtf),
+        _ if unpack::tnef_starts(content) => Some(Format::Tnef),
+        _ if unpack::cms_starts(content) => Some(Format::Cms),
         _ if unpack::cpio_starts(content) => Some(Format::Cpio),
         _ if unpack::lzma_starts(content) => Some(Format::Lzma),
         _ if unpack::bzip2_starts(content) => Some(Format::Bzip2),
@@ -247,16 +268,25 @@ mod tests {
     }
 
     #[test]
-    fn formats_that_stay_closed_have_a_name() {
-        for (content, detail) in [
-            (&b"Received: from a by b\r\nSubject: hello\r\n\r\nbody"[..], "Mail"),
-            (b"MIME-Version: 1.0\nContent-Type: multipart/mixed\n\n", "Mail"),
-            (b"X-Spam: no\n folded\nMessage-ID: <a@b>\nTo: c\n\n", "Mail"),
-            (b"From: me\nSubject: a file\n\nbegin 644 a.com\nM", "Mail"),
-            (b"From: me\nContent-Type: multipart/mixed\n\n", "Mail"),
-            (b"an odd line\nX_Spam.flag!: no\nMessage-ID: <a@b>\nTo: c\n\n", "Mail"),
-            (b"From a@b Mon Jan 1\nFrom: a\nTo: c\n\n", "Mail"),
+    fn mail_is_told_by_its_header() {
+        for content in [
+            &b"Received: from a by b\r\nSubject: hello\r\n\r\nbody"[..],
+            b"MIME-Version: 1.0\nContent-Type: multipart/mixed\n\n",
+            b"X-Spam: no\n folded\nMessage-ID: <a@b>\nTo: c\n\n",
+            b"From: me\nSubject: a file\n\nbegin 644 a.com\nM",
+            b"From: me\nContent-Type: multipart/mixed\n\n",
+            b"an odd line\nX_Spam.flag!: no\nMessage-ID: <a@b>\nTo: c\n\n",
+            b"From a@b Mon Jan 1\nFrom: a\nTo: c\n\n",
+            b"Content-Type: multipart/mixed; boundary=b\n\n--b\n",
         ] {
+            assert_eq!(identify(content), FileType::Container(Format::Mail), "{}", String::from_utf8_lossy(content));
+            assert_eq!(media_type(content), "message/rfc822");
+        }
+    }
+
+    #[test]
+    fn formats_that_stay_closed_have_a_name() {
+        for (content, detail) in [(&b"ISc(\x01"[..], "InstallShield")] {
             assert_eq!(identify(content), FileType::Unsupported(detail), "{detail}");
         }
     }

@@ -15,6 +15,7 @@ pub mod fuzzing;
 mod hashes;
 mod inventory;
 mod names;
+mod normalise;
 mod nsfw;
 mod pipeline;
 mod search;

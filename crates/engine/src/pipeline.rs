@@ -310,7 +310,7 @@ impl Walk<'_, '_> {
                 unpack::open(format, content, name, self)?;
                 match format {
                     // Readers of these look beyond the format's own bytes, and so does the search.
-                    Format::Pdf | Format::Rtf => search::embedded(content, self)?,
+                    Format::Pdf | Format::Rtf | Format::Mail | Format::Tnef | Format::Cms => search::embedded(content, self)?,
                     // What follows the end was examined as an object.
                     Format::Zip
                     | Format::Gzip
@@ -343,7 +343,7 @@ impl Walk<'_, '_> {
             }
             FileType::Leaf => {
                 unpack::look(content, self)?;
-                search::embedded(content, self)?;
+                search::leaf(content, self)?;
             }
         }
         if self.door == Door::Refused {

@@ -2,6 +2,8 @@
 //!
 //! A candidate becomes a container once its header checks and its first member decodes; until then it is nothing.
 
+mod text;
+
 use filesafety_model::Reason;
 use memchr::memmem;
 
@@ -9,6 +11,12 @@ use crate::{
     clamdb,
     unpack::{self, Codec, Ended, Sink, Stop},
 };
+
+/// Looks through what is no container for what may be embedded in it, in its bytes or in what they spell.
+pub(crate) fn leaf(content: &[u8], sink: &mut dyn Sink) -> Result<(), Stop> {
+    embedded(content, sink)?;
+    text::open(content, sink)
+}
 
 /// Looks through `content` and opens what it finds.
 pub(crate) fn embedded(content: &[u8], sink: &mut dyn Sink) -> Result<(), Stop> {

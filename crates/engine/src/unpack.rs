@@ -6,6 +6,7 @@ mod arj;
 mod bzip2;
 mod cab;
 mod chm;
+mod cms;
 mod codec;
 mod compress;
 mod cpio;
@@ -20,6 +21,7 @@ mod lz4;
 mod lzfu;
 mod lzh;
 mod lzma;
+mod mail;
 mod nsis;
 mod office_crypt;
 mod office_xml;
@@ -38,6 +40,7 @@ mod szdd;
 mod tar;
 #[cfg(test)]
 mod tests;
+mod tnef;
 mod udf;
 mod vba;
 mod xz;
@@ -53,12 +56,14 @@ use crate::{budget::Deadline, facts::Fact, filetype::Format};
 pub(crate) use arj::starts as arj_starts;
 pub(crate) use bzip2::starts as bzip2_starts;
 pub(crate) use cab::starts as cab_starts;
+pub(crate) use cms::starts as cms_starts;
 pub(crate) use compress::starts as compress_starts;
 pub(crate) use cpio::starts as cpio_starts;
 pub(crate) use iso::starts as iso_starts;
 pub(crate) use lha::starts as lha_starts;
 pub(crate) use lz4::starts_after_skippable as lz4_starts;
 pub(crate) use lzma::is_alone as lzma_starts;
+pub(crate) use mail::{base64_of, percent};
 pub(crate) use nsis::{MARK as NSIS_MARK, open as open_nsis};
 pub(crate) use ole::{open_embedded as open_embedded_ole, starts as ole_starts};
 pub(crate) use rar::starts as rar_starts;
@@ -67,6 +72,7 @@ pub(crate) use sevenz::starts as sevenz_starts;
 pub(crate) use streams::{Codec, Start, walk as walk_streams};
 pub(crate) use szdd::starts as szdd_starts;
 pub(crate) use tar::starts as tar_starts;
+pub(crate) use tnef::starts as tnef_starts;
 pub(crate) use zip::open_embedded as open_embedded_zip;
 pub(crate) use zstd::starts_after_skippable as zstd_after_skippable;
 
@@ -231,6 +237,9 @@ pub(crate) fn open(format: Format, content: &[u8], name: Option<&str>, sink: &mu
         Format::SevenZip => sevenz::open(content, sink),
         Format::Ole => ole::open(content, sink),
         Format::Rtf => rtf::open(content, sink),
+        Format::Mail => mail::open(content, sink),
+        Format::Tnef => tnef::open(content, sink),
+        Format::Cms => cms::open(content, sink),
     }
 }
 
