@@ -39,11 +39,9 @@ fn package(body: &[u8]) -> Option<(String, &[u8])> {
 pub(crate) fn embedded_object(name: &str, object: &[u8], sink: &mut dyn Sink) -> Result<bool, Stop> {
     let Some((class, data)) = object_of(object) else { return Ok(false) };
     let class = String::from_utf8_lossy(class).into_owned();
-    if class.eq_ignore_ascii_case("Package") {
-        if let Some((inner, file)) = package(data) {
-            sink.part(&inner, file)?;
-            return Ok(true);
-        }
+    if let Some((inner, file)) = package(data).filter(|_| class.eq_ignore_ascii_case("Package")) {
+        sink.part(&inner, file)?;
+        return Ok(true);
     }
     sink.part(&if class.is_empty() { name.to_owned() } else { class }, data)?;
     Ok(true)
