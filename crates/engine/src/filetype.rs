@@ -286,7 +286,12 @@ mod tests {
 
     #[test]
     fn formats_that_stay_closed_have_a_name() {
-        for (content, detail) in [(&b"ISc(\x01"[..], "InstallShield")] {
+        for (content, detail) in [
+            (&b"ISc(\x01 and more"[..], "InstallShield"),
+            (b"xar!\0\x1c and more", "Xar"),
+            (b"MSWIM\0\0\0 and more", "Wim"),
+            (b"hsqs and more", "Squashfs"),
+        ] {
             assert_eq!(identify(content), FileType::Unsupported(detail), "{detail}");
         }
     }
