@@ -38,6 +38,12 @@ use logical::{Facts, Logical};
 use names::{NameId, Names};
 use program::{Exhausted, Work};
 
+/// Where the sections of a program end; what stands behind them is no part of it.
+pub(crate) fn end_of_program(content: &[u8]) -> Option<usize> {
+    let program = Executable::parse(content)?;
+    program.sections.iter().map(|section| section.start.saturating_add(section.length)).max()
+}
+
 /// What was read from signature files, and what was not.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
@@ -132,7 +138,6 @@ impl Database {
     }
 
     /// A file from which [`Database::of_file`] makes the same, also in another process.
-    #[cfg_attr(not(test), allow(dead_code, reason = "for processes that scan apart from the one that loads"))]
     pub(crate) fn file(&self) -> BorrowedFd<'_> {
         self.block.file()
     }
@@ -141,7 +146,6 @@ impl Database {
     ///
     /// # Errors
     /// It is something else.
-    #[cfg_attr(not(test), allow(dead_code, reason = "for processes that scan apart from the one that loads"))]
     pub(crate) fn of_file(file: OwnedFd) -> Result<Self, LoadError> {
         Self::read(&Block::open(file).map_err(|error| LoadError::Signatures { message: error.to_string() })?)
     }
