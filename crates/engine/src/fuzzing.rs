@@ -11,6 +11,7 @@ use crate::{
     clamdb::{Database, Object},
     filetype::Format,
     hashes::HashLists,
+    normalise,
     nsfw::{self, PictureLimits},
     pipeline, search,
     unpack::{self, Decoded, Sink, Stop},
@@ -135,6 +136,18 @@ pub fn clamdb(input: &[u8]) {
     let names = ["a.hdb", "a.mdb", "a.imp", "a.fp", "a.ndb", "a.db", "a.ldb", "a.ign2", "a.ign"];
     let database = Database::of_texts(&names.map(|name| (name, text)));
     database.scan(Object { content, outermost: true }, &|| true);
+}
+
+/// Makes the views of a text and of a page.
+pub fn normalise(content: &[u8]) {
+    assert!(normalise::text(content).len() <= content.len());
+    let page = normalise::html(content);
+    assert!(page.without_comments.len().max(page.without_tags.len()) <= 3 * content.len() + 16);
+    let script = normalise::decode_script(content);
+    assert!(script.is_none_or(|script| script.len() <= content.len()));
+    if let Some(endian) = normalise::Endian::of(content) {
+        normalise::to_utf8(content, endian);
+    }
 }
 
 fn engine() -> &'static Engine {

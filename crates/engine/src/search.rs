@@ -2,6 +2,8 @@
 //!
 //! A candidate becomes a container once its header checks and its first member decodes; until then it is nothing.
 
+mod text;
+
 use filesafety_model::Reason;
 use memchr::memmem;
 
@@ -10,12 +12,19 @@ use crate::{
     unpack::{self, Codec, Ended, Sink, Stop},
 };
 
+/// Looks through what is no container for what may be embedded in it, in its bytes or in what they spell.
+pub(crate) fn leaf(content: &[u8], sink: &mut dyn Sink) -> Result<(), Stop> {
+    embedded(content, sink)?;
+    text::open(content, sink)
+}
+
 /// Looks through `content` and opens what it finds.
 pub(crate) fn embedded(content: &[u8], sink: &mut dyn Sink) -> Result<(), Stop> {
     unpack::open_embedded_zip(content, sink)?;
     for codec in [&Codec::GZIP, &Codec::BZIP2, &Codec::XZ, &Codec::ZSTD, &Codec::LZIP] {
         streams(codec, content, sink)?;
     }
+    unpack::open_embedded_ole(content, sink)?;
     whole_headers(content, sink)?;
     installers(content, sink)
 }

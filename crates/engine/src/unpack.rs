@@ -1,35 +1,48 @@
 //! Opening containers: one module per format, every byte through the budget.
 
+mod active_mime;
 mod ar;
 mod arj;
 mod bzip2;
 mod cab;
 mod chm;
+mod cms;
 mod codec;
 mod compress;
 mod cpio;
+mod excel;
+mod field;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod gzip;
 mod iso;
 mod lha;
 mod lz4;
+mod lzfu;
 mod lzh;
 mod lzma;
+mod mail;
 mod nsis;
+mod office_crypt;
+mod office_xml;
+mod ole;
 mod pdf;
 mod ranges;
 mod rar;
 mod rpm;
+mod rtf;
 mod sevenz;
 mod solid;
+mod source;
 mod streams;
 mod stretches;
 mod szdd;
 mod tar;
 #[cfg(test)]
 mod tests;
+mod tnef;
 mod udf;
+mod vba;
 mod xz;
 mod zip;
 mod zstd;
@@ -43,18 +56,23 @@ use crate::{budget::Deadline, facts::Fact, filetype::Format};
 pub(crate) use arj::starts as arj_starts;
 pub(crate) use bzip2::starts as bzip2_starts;
 pub(crate) use cab::starts as cab_starts;
+pub(crate) use cms::starts as cms_starts;
 pub(crate) use compress::starts as compress_starts;
 pub(crate) use cpio::starts as cpio_starts;
 pub(crate) use iso::starts as iso_starts;
 pub(crate) use lha::starts as lha_starts;
 pub(crate) use lz4::starts_after_skippable as lz4_starts;
 pub(crate) use lzma::is_alone as lzma_starts;
+pub(crate) use mail::{base64_of, percent};
 pub(crate) use nsis::{MARK as NSIS_MARK, open as open_nsis};
+pub(crate) use ole::{open_embedded as open_embedded_ole, starts as ole_starts};
 pub(crate) use rar::starts as rar_starts;
+pub(crate) use rtf::starts as rtf_starts;
 pub(crate) use sevenz::starts as sevenz_starts;
 pub(crate) use streams::{Codec, Start, walk as walk_streams};
 pub(crate) use szdd::starts as szdd_starts;
 pub(crate) use tar::starts as tar_starts;
+pub(crate) use tnef::starts as tnef_starts;
 pub(crate) use zip::open_embedded as open_embedded_zip;
 pub(crate) use zstd::starts_after_skippable as zstd_after_skippable;
 
@@ -217,7 +235,23 @@ pub(crate) fn open(format: Format, content: &[u8], name: Option<&str>, sink: &mu
         Format::Iso => iso::open(content, sink),
         Format::Rar => rar::open(content, sink),
         Format::SevenZip => sevenz::open(content, sink),
+        Format::Ole => ole::open(content, sink),
+        Format::Rtf => rtf::open(content, sink),
+        Format::Mail => mail::open(content, sink),
+        Format::Tnef => tnef::open(content, sink),
+        Format::Cms => cms::open(content, sink),
     }
+}
+
+/// Looks at an object that is no container by its type, and yet a part of a document that holds or does something.
+pub(crate) fn look(content: &[u8], sink: &mut dyn Sink) -> Result<(), Stop> {
+    if excel::binary_starts(content) {
+        return excel::open_binary(content, sink);
+    }
+    if active_mime::starts(content) {
+        return active_mime::open(content, sink);
+    }
+    office_xml::open(content, sink)
 }
 
 /// The little-endian number at `at`, if all of it is there.

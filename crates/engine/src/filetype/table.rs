@@ -21,8 +21,6 @@ const fn closed(offset: usize, bytes: &'static [u8], media_type: &'static str, d
 
 /// The first that fits counts.
 const TABLE: &[Magic] = &[
-    closed(0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "application/x-ole-storage", "Ole2"),
-    closed(0, b"{\\rt", "application/rtf", "Rtf"),
     closed(8, b"\x19\x04\0\x10", "application/vnd.symbian.install", "Sis"),
     closed(0, b"\x7a\x1a\x20\x10", "application/vnd.symbian.install", "Sis"),
     closed(0, b"ISc(", "application/octet-stream", "InstallShield"),
@@ -55,7 +53,6 @@ const TABLE: &[Magic] = &[
     closed(0, b"StuffIt (c)", "application/x-stuffit", "Stuffit"),
     closed(0, b"7kSt", "application/octet-stream", "Zpaq"),
     closed(0, b"zPQ", "application/octet-stream", "Zpaq"),
-    closed(0, b"\x78\x9f\x3e\x22", "application/vnd.ms-tnef", "Tnef"),
     closed(0, b"!BDN", "application/vnd.ms-outlook", "Pst"),
     closed(0, b"\xe4\x52\x5c\x7b\x8c\xd8\xa7\x4d\xae\xb1\x53\x78\xd0\x29\x96\xd3", "application/onenote", "OneNote"),
     closed(0, b"vhdxfile", "application/x-vhdx", "Vhdx"),
