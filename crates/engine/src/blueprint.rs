@@ -7,12 +7,12 @@ use std::{
 };
 
 use filesafety_mapped::{Mapped, Sealing};
-use filesafety_model::EngineName;
+use filesafety_model::{EngineName, Password};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    AskClamd, Clamd, ClamDbCounts, Config, ConfiguredClamd, Engine, HashLists, Limits, LoadError, Oversize, Summary, budget::CpuClock,
+    AskClamd, ClamDbCounts, Clamd, Config, ConfiguredClamd, Engine, HashLists, Limits, LoadError, Oversize, Summary, budget::CpuClock,
     clamdb::Database, nsfw::Classifier, yara::Rules,
 };
 
@@ -36,6 +36,7 @@ struct Description {
     /// The largest object that clamd is asked for, and what becomes of larger ones.
     clamd: Option<(u64, Oversize)>,
     rules: [u8; 32],
+    passwords: Vec<Vec<u8>>,
 }
 
 impl Blueprint {
@@ -59,6 +60,7 @@ impl Blueprint {
             limits: config.limits,
             clamd: config.clamd.as_ref().map(|clamd| (clamd.max_bytes, clamd.oversize)),
             rules: rules.fingerprint(),
+            passwords: config.passwords.iter().map(|password| password.reveal().to_vec()).collect(),
         };
         Ok(Self {
             rules: sealed(&rules)?,
@@ -126,7 +128,7 @@ impl Blueprint {
 
 /// See [`Engine::assemble`].
 pub(crate) fn assemble(description: &[u8], files: Vec<OwnedFd>, clamd: Option<Box<dyn AskClamd>>) -> Result<Engine, LoadError> {
-    let Description { limits, clamd: terms, rules: rules_print } =
+    let Description { limits, clamd: terms, rules: rules_print, passwords } =
         serde_json::from_slice(description).map_err(|error| parts(&error))?;
     let Ok([rules, hashes, clamdb]) = <[OwnedFd; 3]>::try_from(files) else { return Err(parts(&"another number of files")) };
     let clamd = match (terms, clamd) {
@@ -141,6 +143,7 @@ pub(crate) fn assemble(description: &[u8], files: Vec<OwnedFd>, clamd: Option<Bo
         clamd,
         classifier: Classifier::load()?,
         limits,
+        passwords: passwords.into_iter().map(Password::new).collect::<Result<_, _>>().map_err(|error| parts(&error))?,
         clock: CpuClock::Process,
     })
 }
@@ -158,6 +161,9 @@ fn fingerprint(parts: &[[u8; 32]], config: &Config) -> String {
     }
     // The debug form names every field, so that a new setting cannot be forgotten here.
     digest.update(format!("{:?} {:?}", config.limits, config.clamd));
+    for password in &config.passwords {
+        digest.update(Sha256::digest(password.reveal()));
+    }
     digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -113,7 +113,9 @@ impl Clamd {
             (Ok(Sent::Whole), Ok(reply)) => Ok(reply),
             // clamd answers and closes in the middle of a stream that is over its limit, so that a failed write may have an answer.
             (Ok(Sent::Interrupted | Sent::Cut) | Err(_), Ok(reply)) if is_refusal(&reply) => Ok(reply),
-            (Ok(Sent::Interrupted | Sent::Cut), Ok(reply)) => Err(format!("clamd at {address} answered {reply:?} before it had the object")),
+            (Ok(Sent::Interrupted | Sent::Cut), Ok(reply)) => {
+                Err(format!("clamd at {address} answered {reply:?} before it had the object"))
+            }
             (Ok(Sent::Whole | Sent::Interrupted | Sent::Cut), Err(error)) => Err(format!("clamd at {address} gave no answer: {error}")),
             (Err(error), _) => Err(format!("clamd at {address} did not take the object: {error}")),
         }

@@ -15,6 +15,8 @@ pub mod fuzzing;
 mod hashes;
 mod inventory;
 mod names;
+#[allow(dead_code, unused_imports, reason = "the views of pages and texts that signatures are for are not matched yet")]
+mod normalise;
 mod nsfw;
 mod pipeline;
 mod search;
@@ -23,7 +25,7 @@ mod yara;
 
 use std::{os::fd::OwnedFd, path::PathBuf, time::Duration};
 
-use filesafety_model::{EngineName, Report, ScanTypes};
+use filesafety_model::{EngineName, Password, Report, ScanTypes};
 
 pub use blueprint::Blueprint;
 pub use budget::{Grant, Limits, Memory, Unlimited};
@@ -53,6 +55,8 @@ pub struct Config {
     /// Ask this clamd as well; its answer is then required.
     pub clamd: Option<ClamdConfig>,
     pub limits: Limits,
+    /// Tried on whatever is encrypted, after those that come with a file.
+    pub passwords: Vec<Password>,
 }
 
 /// The engine cannot start.
@@ -93,6 +97,7 @@ pub struct Engine {
     clamd: Option<ConfiguredClamd>,
     classifier: Classifier,
     limits: Limits,
+    passwords: Vec<Password>,
     clock: CpuClock,
 }
 
@@ -124,6 +129,8 @@ pub struct Input<'a> {
     /// ([`name_class`]).
     pub name: Option<&'a str>,
     pub types: ScanTypes,
+    /// Tried first on whatever in it is encrypted.
+    pub passwords: &'a [Password],
 }
 
 /// [`Grant::Short`] was given: nothing is held any more, and the scan is to be run again with more memory reserved.
@@ -151,8 +158,8 @@ impl Engine {
             oversize: config.oversize,
             daemon: Box::new(Clamd::new(config)),
         });
-        let (limits, clock) = (config.limits, CpuClock::Thread);
-        Ok(Self { rules, hashes, clamdb, clamd, classifier: Classifier::load()?, limits, clock })
+        let (limits, passwords, clock) = (config.limits, config.passwords, CpuClock::Thread);
+        Ok(Self { rules, hashes, clamdb, clamd, classifier: Classifier::load()?, limits, passwords, clock })
     }
 
     /// Puts together in this process what a [`Blueprint`] gave: its description and its files. Where clamd is part of it, `clamd` is

@@ -74,7 +74,7 @@ fn serve(link: &Arc<Link>, start: &[u8], lockdown: Lockdown) -> io::Result<()> {
             }
         };
         link.begin();
-        match worker.scan(&Input { content, name: job.name.as_deref(), types: job.types }, &**link) {
+        match worker.scan(&Input { content, name: job.name.as_deref(), types: job.types, passwords: &job.passwords }, &**link) {
             Ok(report) => link.say(word::REPORT, &[&serde_json::to_vec(&report)?])?,
             Err(MemoryShort) => link.say(word::SHORT, &[])?,
         }

@@ -1,6 +1,6 @@
 //! The order to scan a file, byte for byte, and the small answers.
 
-use filesafety_model::ScanTypes;
+use filesafety_model::{Password, ScanTypes};
 
 /// Answers to a request for memory.
 pub(crate) const GRANTED: u8 = 1;
@@ -21,6 +21,7 @@ const NAMED: u8 = 8;
 pub(crate) struct Job {
     pub(crate) types: ScanTypes,
     pub(crate) name: Option<String>,
+    pub(crate) passwords: Vec<Password>,
     pub(crate) content: Bytes,
 }
 
@@ -33,8 +34,11 @@ pub(crate) enum Bytes {
     Shown,
 }
 
-/// What goes before the content: the flags, the length of the name, the name.
-pub(crate) fn head(types: ScanTypes, name: Option<&str>, shown: bool) -> Vec<u8> {
+/// More go with no file.
+const MAX_PASSWORDS: usize = 16;
+
+/// What goes before the content: the flags, the length of the name, the name, how many passwords, and the length of each before it.
+pub(crate) fn head(types: ScanTypes, name: Option<&str>, passwords: &[Password], shown: bool) -> Vec<u8> {
     let flag = |is: bool, bit: u8| if is { bit } else { 0 };
     let flags = flag(types.virus(), VIRUS) | flag(types.nsfw(), NSFW) | flag(shown, SHOWN) | flag(name.is_some(), NAMED);
     let name = name.unwrap_or_default();
@@ -46,6 +50,12 @@ pub(crate) fn head(types: ScanTypes, name: Option<&str>, shown: bool) -> Vec<u8>
     let mut head = vec![flags];
     head.extend_from_slice(&u16::try_from(name.len()).unwrap_or_default().to_le_bytes());
     head.extend_from_slice(name.as_bytes());
+    let passwords = passwords.get(..MAX_PASSWORDS).unwrap_or(passwords);
+    head.push(u8::try_from(passwords.len()).unwrap_or_default());
+    for password in passwords.iter().map(Password::reveal) {
+        head.extend_from_slice(&u16::try_from(password.len()).unwrap_or_default().to_le_bytes());
+        head.extend_from_slice(password);
+    }
     head
 }
 
@@ -53,7 +63,15 @@ pub(crate) fn head(types: ScanTypes, name: Option<&str>, shown: bool) -> Vec<u8>
 pub(crate) fn parse(payload: Vec<u8>) -> Option<Job> {
     let (&flags, rest) = payload.split_first()?;
     let (length, rest) = rest.split_first_chunk()?;
-    let (name, content) = rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
+    let (name, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
+    let (&count, mut content) = rest.split_first()?;
+    let mut passwords = Vec::new();
+    for _ in 0..count {
+        let (length, rest) = content.split_first_chunk()?;
+        let (password, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
+        passwords.push(Password::new(password).ok()?);
+        content = rest;
+    }
     let name = std::str::from_utf8(name).ok()?;
     let content = if flags & SHOWN == 0 { Bytes::Told(content.to_vec()) } else { Bytes::Shown };
     let types = match (flags & VIRUS != 0, flags & NSFW != 0) {
@@ -62,11 +80,7 @@ pub(crate) fn parse(payload: Vec<u8>) -> Option<Job> {
         (false, true) => ScanTypes::NSFW,
         (false, false) => return None,
     };
-    Some(Job {
-        types,
-        name: (flags & NAMED != 0).then(|| name.to_owned()),
-        content,
-    })
+    Some(Job { types, name: (flags & NAMED != 0).then(|| name.to_owned()), passwords, content })
 }
 
 #[cfg(test)]
@@ -75,22 +89,28 @@ mod tests {
 
     #[test]
     fn an_order_comes_as_it_was_given() {
-        let told = [head(ScanTypes::VIRUS, Some("ä.zip"), false), b"content".to_vec()].concat();
-        let job = Job { types: ScanTypes::VIRUS, name: Some("ä.zip".into()), content: Bytes::Told(b"content".to_vec()) };
+        let passwords = ["infected", "s\u{e9}same"].map(|text| Password::new(text).unwrap());
+        let told = [head(ScanTypes::VIRUS, Some("ä.zip"), &passwords, false), b"content".to_vec()].concat();
+        let job = Job {
+            types: ScanTypes::VIRUS,
+            name: Some("ä.zip".into()),
+            passwords: passwords.to_vec(),
+            content: Bytes::Told(b"content".to_vec()),
+        };
         assert_eq!(parse(told), Some(job));
-        let shown = parse(head(ScanTypes::NSFW, None, true)).unwrap();
-        assert_eq!(shown, Job { types: ScanTypes::NSFW, name: None, content: Bytes::Shown });
+        let shown = parse(head(ScanTypes::NSFW, None, &[], true)).unwrap();
+        assert_eq!(shown, Job { types: ScanTypes::NSFW, name: None, passwords: Vec::new(), content: Bytes::Shown });
     }
 
     #[test]
     fn an_endless_name_is_cut_at_a_character() {
-        let job = parse(head(ScanTypes::ALL, Some(&"ä".repeat(100_000)), false)).unwrap();
+        let job = parse(head(ScanTypes::ALL, Some(&"ä".repeat(100_000)), &[], false)).unwrap();
         assert_eq!(job.name.map(|name| name.len()), Some(64_510));
     }
 
     #[test]
     fn what_is_cut_is_no_order() {
-        let order = head(ScanTypes::ALL, Some("name"), false);
+        let order = head(ScanTypes::ALL, Some("name"), &[Password::new("a").unwrap()], false);
         for end in 0..order.len() {
             assert_eq!(parse(order[..end].to_vec()), None, "{end}");
         }

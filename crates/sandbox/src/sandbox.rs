@@ -12,7 +12,7 @@ use std::{
 };
 
 use filesafety_engine::{Blueprint, ClamdAnswer, Grant, Limits, Memory};
-use filesafety_model::{Report, ScanTypes};
+use filesafety_model::{Password, Report, ScanTypes};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use crate::{
@@ -30,6 +30,8 @@ pub struct Job<'a> {
     /// What the sender calls it.
     pub name: Option<&'a str>,
     pub types: ScanTypes,
+    /// Tried on what is encrypted, before those of the blueprint.
+    pub passwords: &'a [Password],
     /// Memory that is reserved for it beyond what every scan may have and what it asks for, in bytes: so much may go uncounted.
     pub room: u64,
 }
@@ -184,7 +186,7 @@ impl Sandbox {
         };
         let file = shown.as_ref().and_then(FileContent::descriptor);
         let told: &[u8] = if file.is_some() { &[] } else { job.content };
-        let bytes = wire::frame(order::SCAN, &[&job::head(job.types, job.name, file.is_some()), told]);
+        let bytes = wire::frame(order::SCAN, &[&job::head(job.types, job.name, job.passwords, file.is_some()), told]);
         let Some(blueprint) = self.blueprint.clone() else { return Ended::Gone };
         let mut watch = Watch::new(self.child.id(), blueprint.limits());
         let mut granted = job.room;

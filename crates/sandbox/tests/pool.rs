@@ -63,7 +63,8 @@ fn scan(pool: &Pool, content: &[u8]) -> Result<Report, Fault> {
 
 fn scan_with(pool: &Pool, content: &[u8], memory: &dyn Memory) -> Result<Report, Fault> {
     let content = FileContent::from(Bytes::copy_from_slice(content));
-    pool.scan(&Job { content: &content, name: Some("name"), types: ScanTypes::ALL, room: 0 }, memory).map(|scanned| scanned.report)
+    pool.scan(&Job { content: &content, name: Some("name"), types: ScanTypes::ALL, passwords: &[], room: 0 }, memory)
+        .map(|scanned| scanned.report)
 }
 
 /// The children of this process.
@@ -111,8 +112,9 @@ fn reports_are_those_of_an_engine_in_process() {
     for types in [ScanTypes::ALL, ScanTypes::VIRUS, ScanTypes::NSFW] {
         for file in &files {
             let content = FileContent::from(Bytes::copy_from_slice(file));
-            let report = pool.scan(&Job { content: &content, name: Some("ä.gz"), types, room: 0 }, &Unlimited).unwrap().report;
-            let expected = engine.worker().scan(&Input { content: file, name: Some("ä.gz"), types }, &Unlimited).unwrap();
+            let report =
+                pool.scan(&Job { content: &content, name: Some("ä.gz"), types, passwords: &[], room: 0 }, &Unlimited).unwrap().report;
+            let expected = engine.worker().scan(&Input { content: file, name: Some("ä.gz"), types, passwords: &[] }, &Unlimited).unwrap();
             assert_eq!(report, expected, "{} bytes", file.len());
         }
     }

@@ -11,7 +11,7 @@ mod sources;
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use filesafety_engine::{ClamdAddress, ClamdConfig, Limits, Oversize};
-use filesafety_model::{Policy, RetrySchedule, UnexaminedPolicy};
+use filesafety_model::{Password, Policy, RetrySchedule, UnexaminedPolicy};
 use filesafety_sandbox::Confinement;
 
 use crate::egress::IpNet;
@@ -51,6 +51,8 @@ pub struct Config {
     pub rules_dir: Option<PathBuf>,
     /// What the processes that scan give up.
     pub confinement: Confinement,
+    /// Tried on whatever is encrypted.
+    pub archive_passwords: Vec<Password>,
     pub clamd: Option<ClamdConfig>,
     pub limits: Limits,
     pub intake: IntakeLimits,
@@ -170,6 +172,7 @@ impl Config {
             policy,
             rules_dir: read.optional_path("rules_dir"),
             confinement: confinement(&read)?,
+            archive_passwords: read.passwords("archive_passwords")?,
             clamd: clamd(&read, &policy)?,
             limits: limits(&read)?,
             intake: intake(&read)?,

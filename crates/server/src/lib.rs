@@ -36,7 +36,12 @@ const CLOSING: std::time::Duration = std::time::Duration::from_secs(2);
 ///
 /// # Errors
 /// What keeps the service from starting; nothing that happens later.
-pub async fn serve(config: Config, program: Program, stop: watch::Receiver<bool>, started: impl FnOnce(&Started)) -> Result<(), ServeError> {
+pub async fn serve(
+    config: Config,
+    program: Program,
+    stop: watch::Receiver<bool>,
+    started: impl FnOnce(&Started),
+) -> Result<(), ServeError> {
     let listener = Listener::bind(config.listen, config.tls.as_ref()).await?;
     let metrics_listener = match config.metrics_listen {
         Some(address) => Some(Listener::bind(address, None).await?),

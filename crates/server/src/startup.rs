@@ -90,8 +90,7 @@ pub(crate) async fn prepare(config: Config, program: Program, listener: &Listene
         return Err(ServeError::RulesDir(folder.clone()));
     }
     let engine_config = engine_config(&config);
-    let pool_config =
-        PoolConfig { program, size: config.scan_threads.get(), warmth: Warmth::All, confinement: config.confinement };
+    let pool_config = PoolConfig { program, size: config.scan_threads.get(), warmth: Warmth::All, confinement: config.confinement };
     // The engines load on another thread while the store opens.
     let engines = tokio::task::spawn_blocking(move || {
         let blueprint = Arc::new(Blueprint::load(engine_config)?);
@@ -173,8 +172,8 @@ pub(crate) async fn watch_rules(state: Arc<AppState>, folder: PathBuf) {
 }
 
 fn engine_config(config: &Config) -> filesafety_engine::Config {
-    let (rules_dir, cache_dir) = (config.rules_dir.clone(), Some(config.engine_cache()));
-    filesafety_engine::Config { rules_dir, cache_dir, clamd: config.clamd.clone(), limits: config.limits }
+    let (rules_dir, cache_dir, passwords) = (config.rules_dir.clone(), Some(config.engine_cache()), config.archive_passwords.clone());
+    filesafety_engine::Config { rules_dir, cache_dir, clamd: config.clamd.clone(), limits: config.limits, passwords }
 }
 
 /// Names, sizes and times of the folder's files. `None` where it cannot be read: that it is back, and empty, is a change.

@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use filesafety_engine::{Blueprint, Config as EngineConfig};
-use filesafety_model::{Ask, ScanTypes};
+use filesafety_model::{Ask, Password, ScanTypes};
 use filesafety_sandbox::{Pool, PoolConfig, Warmth};
 use filesafety_server::config::Config;
 
@@ -63,10 +63,18 @@ pub(super) fn run(arguments: ScanArguments, config: Option<PathBuf>) -> Result<u
         ScanType::Nsfw => "nsfw",
     });
     let types = ScanTypes::parse(names)?;
+    let given = arguments.passwords.iter().map(|text| Password::new(text.as_str()).context("--password"));
+    let mut passwords = given.collect::<Result<Vec<_>>>()?;
+    passwords.extend(config.archive_passwords.iter().cloned());
     let (rules_dir, cache_dir) = (config.rules_dir.clone(), cache_dir());
-    let engine = EngineConfig { rules_dir, cache_dir, clamd: config.clamd.clone(), limits: config.limits };
+    let engine = EngineConfig { rules_dir, cache_dir, clamd: config.clamd.clone(), limits: config.limits, passwords };
     let blueprint = Arc::new(Blueprint::load(engine).context("the engines cannot start")?);
-    let pool = PoolConfig { program: worker::program(), size: config.scan_threads.get(), warmth: Warmth::AsNeeded, confinement: config.confinement };
+    let pool = PoolConfig {
+        program: worker::program(),
+        size: config.scan_threads.get(),
+        warmth: Warmth::AsNeeded,
+        confinement: config.confinement,
+    };
     let pool = Pool::start(pool, blueprint).context("the engines cannot start")?;
     let mut printer = Printer::new(arguments.json, arguments.quiet);
     let standing = scan_all(&arguments.paths, &config, &pool, types, &mut printer)?;

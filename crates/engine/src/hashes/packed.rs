@@ -65,7 +65,10 @@ impl Unpacked<'_> {
         write_list(&mut file, self.md5)?;
         let mut end = 0u32;
         for name in self.names {
-            end = u32::try_from(name.len()).ok().and_then(|length| end.checked_add(length)).ok_or_else(|| io::Error::from(io::ErrorKind::FileTooLarge))?;
+            end = u32::try_from(name.len())
+                .ok()
+                .and_then(|length| end.checked_add(length))
+                .ok_or_else(|| io::Error::from(io::ErrorKind::FileTooLarge))?;
             file.write_all(&end.to_le_bytes())?;
         }
         for name in self.names {

@@ -3,10 +3,9 @@
 use std::{num::NonZeroUsize, time::Duration};
 
 use filesafety_engine::name_class;
-use filesafety_model::{
-    Ask, FailureCode, Judgement, Policy, Reason, Report, ScanTypes, decide,
-};
+use filesafety_model::{Ask, FailureCode, Judgement, Policy, Reason, Report, ScanTypes, decide};
 use filesafety_sandbox::{Fault, FileContent, Pool};
+use filesafety_store::ArchivePassword;
 use tokio::time::Instant;
 
 use super::{
@@ -30,6 +29,7 @@ pub(crate) struct FileInHand {
     pub(crate) name: Option<String>,
     pub(crate) types: ScanTypes,
     pub(crate) lane: Lane,
+    pub(crate) password: Option<ArchivePassword>,
 }
 
 /// What a scan may take before it has a judgement.
@@ -55,22 +55,18 @@ pub(crate) const CRASHES_AT_MOST: u32 = 3;
 
 impl Judge {
     pub(crate) fn new(pool: Pool, threads: NonZeroUsize, memory: u64, policy: Policy) -> std::io::Result<Self> {
-        Ok(Self {
-            threads: ScanThreads::start(pool, threads)?,
-            turns: Turns::new(threads.get()),
-            memory: ScanMemory::new(memory),
-            policy,
-        })
+        Ok(Self { threads: ScanThreads::start(pool, threads)?, turns: Turns::new(threads.get()), memory: ScanMemory::new(memory), policy })
     }
 
     /// Everything besides the bytes that a judgement by the engine in force depends on.
-    pub(crate) fn fingerprint(&self, types: ScanTypes, file_name: Option<&str>) -> String {
-        self.fingerprint_of(self.threads.blueprint().fingerprint(), types, file_name)
+    pub(crate) fn fingerprint(&self, types: ScanTypes, file_name: Option<&str>, password: Option<&ArchivePassword>) -> String {
+        self.fingerprint_of(self.threads.blueprint().fingerprint(), types, file_name, password)
     }
 
-    fn fingerprint_of(&self, engine: &str, types: ScanTypes, file_name: Option<&str>) -> String {
+    fn fingerprint_of(&self, engine: &str, types: ScanTypes, file_name: Option<&str>, password: Option<&ArchivePassword>) -> String {
         let name = file_name.map(name_class).unwrap_or_default();
-        format!("{};{name};{};{engine}", types.names().join(","), self.policy)
+        let mark = password.map(|given| format!(";{}", given.mark)).unwrap_or_default();
+        format!("{};{name};{};{engine}{mark}", types.names().join(","), self.policy)
     }
 
     /// Judges `file` in the turn it has; an engine that does not answer is asked again for as long as `terms` allow.
@@ -107,7 +103,8 @@ impl Judge {
             if turn.is_none() {
                 *turn = Some(if alone { self.turns.alone(file.lane).await } else { self.turns.next(file.lane).await });
             }
-            let job = Job { content: file.content.clone(), name: file.name.clone(), types: file.types, memory: held };
+            let passwords = file.password.iter().map(|given| given.password.clone()).collect();
+            let job = Job { content: file.content.clone(), name: file.name.clone(), types: file.types, passwords, memory: held };
             let outcome = self.threads.scan(job).await;
             if !keeps {
                 *turn = None;
@@ -115,7 +112,9 @@ impl Judge {
             match outcome {
                 Ok(Scanned { report, blueprint }) => {
                     let judgement = decide(&self.policy, &self.ask(file.types), &report);
-                    return Judged { judgement, fingerprint: Some(self.fingerprint_of(blueprint.fingerprint(), file.types, file.name.as_deref())) };
+                    let fingerprint =
+                        self.fingerprint_of(blueprint.fingerprint(), file.types, file.name.as_deref(), file.password.as_ref());
+                    return Judged { judgement, fingerprint: Some(fingerprint) };
                 }
                 Err(Fault::MemoryShort) => {}
                 // Its time is what the file takes: it would be used up again.

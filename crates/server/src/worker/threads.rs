@@ -6,7 +6,7 @@ use std::{
 };
 
 use filesafety_engine::Blueprint;
-use filesafety_model::{Report, ScanTypes};
+use filesafety_model::{Password, Report, ScanTypes};
 use filesafety_sandbox::{Fault, FileContent, Job as SandboxJob, Layers, Pool, Scanned as SandboxScanned, StartError};
 use tokio::sync::{oneshot, watch};
 
@@ -17,6 +17,7 @@ pub(crate) struct Job {
     pub(crate) content: FileContent,
     pub(crate) name: Option<String>,
     pub(crate) types: ScanTypes,
+    pub(crate) passwords: Vec<Password>,
     pub(crate) memory: Reservation,
 }
 
@@ -87,7 +88,13 @@ fn run(pool: &Pool, jobs: &Jobs) {
     loop {
         let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok((job, answer)) = next else { return };
-        let file = SandboxJob { content: &job.content, name: job.name.as_deref(), types: job.types, room: job.memory.room() };
+        let file = SandboxJob {
+            content: &job.content,
+            name: job.name.as_deref(),
+            types: job.types,
+            passwords: &job.passwords,
+            room: job.memory.room(),
+        };
         let scanned = pool.scan(&file, &job.memory).map(|SandboxScanned { report, blueprint }| Scanned { report, blueprint });
         drop(job); // Its memory is free before anybody hears of the outcome.
         let _ = answer.send(scanned);

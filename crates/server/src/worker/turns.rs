@@ -41,13 +41,16 @@ const SYNC_STARTS_AT_MOST: u32 = 3;
 
 impl Turns {
     pub(crate) fn new(threads: usize) -> Self {
-        Self(Arc::new(Mutex::new(State {
-            free: threads,
-            capacity: threads,
-            sync_waiting: VecDeque::new(),
-            async_waiting: VecDeque::new(),
-            sync_starts_in_a_row: 0,
-        })), Arc::default())
+        Self(
+            Arc::new(Mutex::new(State {
+                free: threads,
+                capacity: threads,
+                sync_waiting: VecDeque::new(),
+                async_waiting: VecDeque::new(),
+                sync_starts_in_a_row: 0,
+            })),
+            Arc::default(),
+        )
     }
 
     /// Waits for a thread. Dropping the future gives up the place in the queue.

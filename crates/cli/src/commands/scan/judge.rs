@@ -119,7 +119,7 @@ impl Judge<'_> {
         loop {
             let beside_others = share.is_some();
             let held = share.take().unwrap_or_else(|| self.memory.reserve_alone(content.len() as u64));
-            let job = Job { content, name, types: self.ask.types, room: held.room() };
+            let job = Job { content, name, types: self.ask.types, passwords: &[], room: held.room() };
             match self.pool.scan(&job, &held) {
                 Ok(scanned) => return Ok(scanned.report),
                 Err(Fault::MemoryShort) => {}
