@@ -8,57 +8,40 @@ mod digests;
 mod executable;
 mod load;
 mod logical;
+mod magic;
+mod members;
 mod names;
 mod offset;
+mod passwords;
 mod pattern;
 mod program;
-mod target;
+mod runs;
+mod sources;
+mod types;
 mod window;
 
-use std::{collections::BTreeMap, path::Path};
+use std::path::Path;
 
 use filesafety_model::Kind;
 
-use crate::{LoadError, yara::Hit};
+use crate::{LoadError, unpack::Member, yara::Hit};
 use body::{Body, Touched};
 use digests::Digests;
 use executable::{Executable, Sort};
 use logical::{Facts, Logical};
+use magic::Magics;
+use members::Members;
 use names::{NameId, Names};
 use program::{Exhausted, Work};
+use runs::Runs;
 
-/// What was read from signature files, and what was not.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Digests of files, sections and imports in force.
-    pub hashes: usize,
-    /// Patterns in force.
-    pub bodies: usize,
-    /// Expressions over patterns in force.
-    pub logical: usize,
-    /// Digests of allowed files in force.
-    pub allowed: usize,
-    /// Left out because a list names them.
-    pub ignored: usize,
-    /// Left out because they are meant for other releases of ClamAV.
-    pub other_level: usize,
-    /// Lines that are no signature; the log names the first.
-    pub invalid: usize,
-    /// Signatures of a kind that is not supported, by kind.
-    pub unsupported: BTreeMap<&'static str, usize>,
-}
-
-impl Counts {
-    /// Signatures in force.
-    pub fn signatures(&self) -> usize {
-        self.hashes + self.bodies + self.logical
-    }
-
-    /// Whether a signature file was read at all.
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-}
+pub(crate) use load::Settings;
+pub use load::Trust;
+pub(crate) use members::Container;
+pub(crate) use passwords::Password;
+pub(crate) use sources::RuleFile;
+pub use sources::{Counts, Source};
+pub(crate) use types::ClamType;
 
 /// All signatures in force; shared by all threads.
 pub(crate) struct Database {
@@ -68,10 +51,17 @@ pub(crate) struct Database {
     allowed: Digests,
     body: Body,
     logical: Logical,
+    members: Members,
+    magics: Magics,
+    passwords: Vec<Password>,
     names: Names,
-    /// Runs of names that are only possibly unwanted, ascending: the first, and the one after the last.
-    unwanted: Vec<(NameId, NameId)>,
+    /// Names that are only possibly unwanted.
+    unwanted: Runs,
+    /// Names that somebody has signed.
+    signed: Runs,
+    rules: Vec<RuleFile>,
     counts: Counts,
+    sources: Vec<Source>,
     fingerprint: [u8; 32],
 }
 
@@ -79,8 +69,8 @@ pub(crate) struct Database {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Object<'a> {
     pub(crate) content: &'a [u8],
-    /// It is the file itself, not a member of one.
-    pub(crate) outermost: bool,
+    /// The types of the containers that it is in, the outermost first.
+    pub(crate) containers: &'a [ClamType],
 }
 
 /// What the signatures say of one object.
@@ -106,15 +96,16 @@ impl Database {
     /// Reads every signature file of `dir`.
     ///
     /// # Errors
-    /// A file that cannot be read. A bad line is skipped and counted.
-    pub(crate) fn load(dir: Option<&Path>) -> Result<Self, LoadError> {
-        load::load(dir)
+    /// A file that cannot be read, a database that is not what was made, a bad line in one that is signed. A bad line elsewhere is
+    /// skipped and counted.
+    pub(crate) fn load(dir: Option<&Path>, settings: &Settings) -> Result<Self, LoadError> {
+        load::load(dir, settings)
     }
 
     /// Files that stand in memory, by name and text.
     #[cfg(any(test, fuzzing))]
-    pub(crate) fn of_texts(files: &[(&str, &[u8])]) -> Self {
-        load::of_texts(files)
+    pub(crate) fn of_texts(files: &[(&str, &[u8])], settings: &Settings) -> Result<Self, LoadError> {
+        load::of_texts(files, settings)
     }
 
     /// Whether any signature can match.
@@ -125,6 +116,16 @@ impl Database {
     /// What was read.
     pub(crate) fn counts(&self) -> &Counts {
         &self.counts
+    }
+
+    /// The files that were read.
+    pub(crate) fn sources(&self) -> &[Source] {
+        &self.sources
+    }
+
+    /// Rules for YARA-X that stood in databases.
+    pub(crate) fn rules(&self) -> &[RuleFile] {
+        &self.rules
     }
 
     /// Changes with whatever can change a result.
@@ -152,6 +153,24 @@ impl Database {
         Findings { hits, allowed: false, incomplete: complete.is_err() }
     }
 
+    /// What signatures take the content for.
+    pub(crate) fn type_of(&self, content: &[u8]) -> ClamType {
+        self.magics.refine(content, ClamType::of(content))
+    }
+
+    /// What archives are to be tried with.
+    pub(crate) fn passwords(&self) -> &[Password] {
+        &self.passwords
+    }
+
+    /// Signatures that match what a container says of a member.
+    pub(crate) fn judge_member(&self, member: &Member<'_>, container: &Container) -> Vec<Hit> {
+        let mut hits: Vec<_> = self.members.lookup(member, container).into_iter().map(|name| self.hit(name)).collect();
+        hits.sort();
+        hits.dedup();
+        hits
+    }
+
     fn scan_pe(&self, content: &[u8], executable: &Executable, found: &mut Vec<NameId>) {
         if !self.sections.is_empty() {
             for section in executable.sections.iter().filter(|section| section.length > 0) {
@@ -168,23 +187,24 @@ impl Database {
             return Ok(());
         }
         let content = object.content;
-        let target = target::of(content, executable);
+        let known = ClamType::known(content, executable.map(|executable| executable.sort));
+        let target = self.magics.refine(content, known).target();
         let mut work = Work { content, left: LEAST_WORK.saturating_add((content.len() as u64).saturating_mul(WORK_PER_BYTE)) };
         let mut touched = Touched::default();
         let scanned = self.body.scan(executable, target, &mut work, &mut touched);
         found.extend(&touched.signatures);
         // What was counted in full may hold; that too little was counted must not make a negation true.
         if scanned.is_ok() {
-            let facts = Facts { length: content.len(), target, executable, outermost: object.outermost };
+            let facts = Facts { length: content.len(), target, executable, containers: object.containers };
             self.logical.evaluate(facts, &touched, &mut work, found)?;
         }
         scanned
     }
 
     fn hit(&self, name: NameId) -> Hit {
-        let after = self.unwanted.partition_point(|&(_, end)| end <= name);
-        let unwanted = self.unwanted.get(after).is_some_and(|&(start, _)| start <= name);
-        Hit { kind: if unwanted { Kind::Pua } else { Kind::Malware }, signature: self.names.get(name) + UNOFFICIAL }
+        let kind = if self.unwanted.contains(name) { Kind::Pua } else { Kind::Malware };
+        let suffix = if self.signed.contains(name) { "" } else { UNOFFICIAL };
+        Hit { kind, signature: self.names.get(name) + suffix }
     }
 }
 

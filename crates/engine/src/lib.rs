@@ -23,7 +23,7 @@ use sha2::{Digest, Sha256};
 
 pub use budget::{Grant, Limits, Memory, Unlimited};
 pub use clamd::{ClamdAddress, ClamdAddressError, ClamdConfig, Oversize};
-pub use clamdb::Counts as ClamDbCounts;
+pub use clamdb::{Counts as ClamDbCounts, Source as ClamDbSource, Trust as ClamDbTrust};
 pub use filetype::media_type;
 pub use hashes::HashLists;
 
@@ -37,6 +37,8 @@ use yara::{Rules, Scanner};
 pub struct Config {
     /// A folder of YARA rules, hash lists and ClamAV signature files that stand beside the built-in rules.
     pub rules_dir: Option<PathBuf>,
+    /// Of ClamAV signatures, load those too that name applications that are only possibly unwanted.
+    pub clamdb_pua: bool,
     /// Ask this clamd as well; its answer is then required.
     pub clamd: Option<ClamdConfig>,
     pub limits: Limits,
@@ -52,6 +54,9 @@ pub enum LoadError {
         #[source]
         source: std::io::Error,
     },
+    /// Fetch the database anew.
+    #[error("{}: {reason}", path.display())]
+    Database { path: PathBuf, reason: String },
     /// Mend that line.
     #[error("{}:{line}: {reason}", path.display())]
     Invalid { path: PathBuf, line: usize, reason: String },
@@ -119,9 +124,9 @@ impl Engine {
     /// # Errors
     /// The first thing that does not load, by what mends it.
     pub fn load(config: Config) -> Result<Self, LoadError> {
-        let rules = Rules::load(config.rules_dir.as_deref())?;
+        let clamdb = Database::load(config.rules_dir.as_deref(), &clamdb::Settings::new(config.clamdb_pua))?;
+        let rules = Rules::load_with(config.rules_dir.as_deref(), clamdb.rules())?;
         let hashes = HashLists::load(config.rules_dir.as_deref())?;
-        let clamdb = Database::load(config.rules_dir.as_deref())?;
         let classifier = Classifier::load()?;
         let mut digest = Sha256::new();
         digest.update(env!("CARGO_PKG_VERSION"));
@@ -129,7 +134,7 @@ impl Engine {
             digest.update(part);
         }
         // The debug form names every field, so that a new setting cannot be forgotten here.
-        digest.update(format!("{:?} {:?}", config.limits, config.clamd));
+        digest.update(format!("{:?} {:?} {:?}", config.limits, config.clamd, config.clamdb_pua));
         Ok(Self {
             rules,
             hashes: Arc::new(hashes),
@@ -170,6 +175,16 @@ impl Engine {
     /// What was read from ClamAV signature files; `None` where there are none.
     pub fn clamdb(&self) -> Option<&ClamDbCounts> {
         Some(self.clamdb.counts()).filter(|counts| !counts.is_empty())
+    }
+
+    /// The ClamAV signature files and databases that were read.
+    pub fn clamdb_sources(&self) -> &[ClamDbSource] {
+        self.clamdb.sources()
+    }
+
+    /// Passwords of archives that signature files bring.
+    pub fn clamdb_passwords(&self) -> impl Iterator<Item = &[u8]> {
+        self.clamdb.passwords().iter().map(|password| password.bytes.as_slice())
     }
 
     /// The lists of digests in force.

@@ -9,11 +9,11 @@ use crate::{
     ConfiguredClamd, Engine, Grant, Input, Memory, MemoryShort, Oversize,
     budget::{Budget, Limit, Stopped},
     clamd::Answer,
-    clamdb::Object,
+    clamdb::{ClamType, Container, Object},
     filetype::{FileType, Format, identify},
     nsfw::{self, PictureLimits},
     search,
-    unpack::{self, Decoded, Ended, Sink, Stop},
+    unpack::{self, Decoded, Ended, Member, Sink, Stop},
     yara::{Hit, Scanner},
 };
 
@@ -62,11 +62,22 @@ struct Walk<'a, 'r> {
     path: String,
     /// How many containers enclose it.
     depth: u32,
+    /// The containers that enclose it, as ClamAV's signatures name them; kept only while those are in force.
+    containers: Vec<Opened>,
     /// The depth of the enclosing object that ClamAV's lists allow: its signatures say nothing of it nor of what is inside.
     allowed_at: Option<u32>,
     door: Door,
     /// Where decoders write; taken while one is at work.
     scratch: Vec<u8>,
+}
+
+/// A container that is open.
+#[derive(Clone, Copy, Debug)]
+struct Opened {
+    kind: ClamType,
+    size: u64,
+    /// Members that its headers have told of.
+    members: u64,
 }
 
 /// Whether children are examined: not at the depth limit, where it is only told whether there are any.
@@ -101,6 +112,7 @@ impl<'a, 'r> Walk<'a, 'r> {
             coverage: Coverage::default(),
             path: String::new(),
             depth: 0,
+            containers: Vec::new(),
             allowed_at: None,
             door: Door::Open,
             scratch: vec![0; STEP],
@@ -128,7 +140,11 @@ impl Walk<'_, '_> {
         self.coverage.bytes = self.coverage.bytes.saturating_add(content.len() as u64);
         self.detect(content)?;
         self.judge_picture(content)?;
+        if self.virus.is_some() && self.engine.clamdb.is_in_force() {
+            self.containers.push(Opened { kind: self.engine.clamdb.type_of(content), size: content.len() as u64, members: 0 });
+        }
         self.open(content, name)?;
+        self.containers.truncate(usize::try_from(self.depth).unwrap_or(usize::MAX));
         if self.allowed_at == Some(self.depth) {
             self.allowed_at = None;
         }
@@ -170,7 +186,8 @@ impl Walk<'_, '_> {
         if self.allowed_at.is_some() || !self.engine.clamdb.is_in_force() {
             return Vec::new();
         }
-        let found = self.engine.clamdb.scan(Object { content, outermost: self.depth == 0 });
+        let containers: Vec<_> = self.containers.iter().map(|opened| opened.kind).collect();
+        let found = self.engine.clamdb.scan(Object { content, containers: &containers });
         if found.allowed {
             self.allowed_at = Some(self.depth);
             self.coverage.add_note(&self.path, "allowed by a ClamAV list: its signatures were not asked");
@@ -362,6 +379,19 @@ impl Walk<'_, '_> {
 }
 
 impl Sink for Walk<'_, '_> {
+    fn member(&mut self, member: &Member<'_>) {
+        if self.allowed_at.is_some() || self.door == Door::Refused {
+            return;
+        }
+        let Some((opened, findings)) = self.containers.last_mut().zip(self.virus.as_mut()) else { return };
+        opened.members += 1;
+        let container = Container { kind: opened.kind, size: opened.size, position: opened.members };
+        let hits = self.engine.clamdb.judge_member(member, &container);
+        if !hits.is_empty() {
+            keep(&mut findings.clamdb, hits, EngineName::ClamDb, &member_path(&self.path, member.name));
+        }
+    }
+
     fn child(&mut self, name: &str, content: &mut dyn Read) -> Result<Decoded, Stop> {
         if self.refuses() {
             return Ok(NOTHING);
@@ -395,8 +425,7 @@ impl Sink for Walk<'_, '_> {
         if self.refuses() {
             return;
         }
-        let path = if self.path.is_empty() { shown(name) } else { format!("{}/{}", self.path, shown(name)) };
-        self.coverage.add_unexamined(Unexamined::new(path, reason, detail));
+        self.coverage.add_unexamined(Unexamined::new(member_path(&self.path, name), reason, detail));
     }
 
     fn note(&mut self, note: &str) {
@@ -434,6 +463,10 @@ fn keep(kept: &mut Vec<Detection>, hits: Vec<Hit>, engine: EngineName, path: &st
             *milder = detection;
         }
     }
+}
+
+fn member_path(container: &str, name: &str) -> String {
+    if container.is_empty() { shown(name) } else { format!("{container}/{}", shown(name)) }
 }
 
 /// A foreign name as it may stand in a report: no control or direction characters, and not endless.

@@ -162,7 +162,12 @@ pub(crate) async fn watch_rules(state: Arc<AppState>, folder: PathBuf) {
 }
 
 fn engine_config(config: &Config) -> filesafety_engine::Config {
-    filesafety_engine::Config { rules_dir: config.rules_dir.clone(), clamd: config.clamd.clone(), limits: config.limits }
+    filesafety_engine::Config {
+        rules_dir: config.rules_dir.clone(),
+        clamdb_pua: config.clamdb_pua,
+        clamd: config.clamd.clone(),
+        limits: config.limits,
+    }
 }
 
 /// Names, sizes and times of the folder's files.

@@ -26,8 +26,12 @@ pub(super) fn run(arguments: RescanArguments, config: Option<PathBuf>) -> Result
         let Some(rules_dir) = opened.config.rules_dir.clone() else {
             bail!("FILESAFETY_RULES_DIR is not set: there are no lists to look back with. Set it, or give --rules-dir.");
         };
-        let engine_config =
-            filesafety_engine::Config { rules_dir: Some(rules_dir), clamd: opened.config.clamd.clone(), limits: opened.config.limits };
+        let engine_config = filesafety_engine::Config {
+            rules_dir: Some(rules_dir),
+            clamdb_pua: opened.config.clamdb_pua,
+            clamd: opened.config.clamd.clone(),
+            limits: opened.config.limits,
+        };
         let engine = Engine::load(engine_config).context("the rules do not load")?;
         let mut unheard = None;
         let told = |turned: &TurnedVerdict| {

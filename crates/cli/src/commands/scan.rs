@@ -64,7 +64,12 @@ pub(super) fn run(arguments: ScanArguments, config: Option<PathBuf>) -> Result<u
         ScanType::Nsfw => "nsfw",
     });
     let types = ScanTypes::parse(names)?;
-    let engine = EngineConfig { rules_dir: config.rules_dir.clone(), clamd: config.clamd.clone(), limits: config.limits };
+    let engine = EngineConfig {
+        rules_dir: config.rules_dir.clone(),
+        clamdb_pua: config.clamdb_pua,
+        clamd: config.clamd.clone(),
+        limits: config.limits,
+    };
     let engine = Engine::load(engine).context("the engines cannot start")?;
     let mut printer = Printer::new(arguments.json, arguments.quiet);
     let standing = scan_all(&arguments.paths, &config, &engine, types, &mut printer)?;

@@ -2,20 +2,35 @@
 //!
 //! Format: ClamAV's manual, *Logical signatures*. Evaluated are those of which a part matched, and those that hold when none does.
 
+mod compare;
+mod description;
 mod expression;
+mod late;
+mod locate;
 mod pcre;
+
+use std::collections::HashMap;
 
 use super::{
     body::{Builder, Owner, Terms, Touched, Word},
     executable::Executable,
-    load::{Refused, check_level},
+    load::Refused,
     names::NameId,
     offset::Offset,
     pattern::Pattern,
     program::{Exhausted, Work},
+    types::ClamType,
 };
-use expression::{Expression, Range};
+use compare::Compare;
+use description::{Conditions, parse_description};
+use expression::Expression;
+use late::{Late, Macro, So};
+use locate::Locator;
 use pcre::Pcre;
+
+pub(super) use description::{is_executable, parse_target};
+pub(super) use expression::Range;
+pub(super) use late::parse_group;
 
 /// All logical signatures.
 #[derive(Default)]
@@ -25,6 +40,20 @@ pub(super) struct Logical {
     unprovoked: Vec<u32>,
     /// How many parts they have.
     subs: u32,
+    macros: Macros,
+}
+
+/// Patterns that parts of signatures speak of by the number of their group.
+#[derive(Default)]
+struct Macros {
+    groups: HashMap<u8, Vec<(u8, Locator)>>,
+}
+
+impl Macros {
+    /// With their targets.
+    fn group(&self, group: u8) -> &[(u8, Locator)] {
+        self.groups.get(&group).map_or(&[], Vec::as_slice)
+    }
 }
 
 struct Signature {
@@ -33,18 +62,8 @@ struct Signature {
     conditions: Option<Box<Conditions>>,
     first_sub: u32,
     expression: Expression,
-    /// Regular expressions, by the number of the part.
-    regexes: Vec<(usize, Pcre)>,
-}
-
-/// What the description block asks of an object.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Conditions {
-    size: Option<Range>,
-    entry: Option<Range>,
-    sections: Option<Range>,
-    /// The object is not inside another.
-    outermost: bool,
+    /// By the number of the part.
+    late: Vec<(usize, Late)>,
 }
 
 /// A line that was read, not yet added.
@@ -64,6 +83,8 @@ enum Sub {
         wide: Option<Terms>,
     },
     Regex(Pcre),
+    Compare(Compare),
+    Macro(Macro),
 }
 
 /// What an object is, as far as signatures ask.
@@ -72,7 +93,8 @@ pub(super) struct Facts<'a> {
     pub(super) length: usize,
     pub(super) target: Option<u8>,
     pub(super) executable: Option<&'a Executable>,
-    pub(super) outermost: bool,
+    /// The types of the containers around it, the outermost first.
+    pub(super) containers: &'a [ClamType],
 }
 
 const MAX_SUBS: usize = 64;
@@ -97,17 +119,31 @@ impl Logical {
         self.signatures.len()
     }
 
+    /// Adds a pattern to a group that macros speak of.
+    pub(super) fn add_macro(&mut self, group: u8, target: u8, pattern: &Pattern) -> Result<(), Refused> {
+        let terms = Terms { target, offset: Offset::Any, fold: false, word: Word::Any };
+        self.macros.groups.entry(group).or_default().push((target, Locator::new(pattern, terms)?));
+        Ok(())
+    }
+
     /// Adds the signature, and its parts to the matcher.
     pub(super) fn add(&mut self, line: Line<'_>, name: NameId, body: &mut Builder) -> Result<(), Refused> {
         let first_sub = self.subs;
         let count = u32::try_from(line.subs.len()).unwrap_or(u32::MAX);
         self.subs = first_sub.checked_add(count).ok_or(Refused::Invalid("more signatures than can be held"))?;
-        let mut regexes = Vec::new();
+        let mut late = Vec::new();
         let triggers = line.subs.iter().map(|sub| match sub {
-            Sub::Pattern { .. } => 1,
+            Sub::Pattern { .. } | Sub::Compare(_) | Sub::Macro(_) => 1,
             Sub::Regex(regex) => regex.needed(),
         });
         let needed = triggers.fold(line.expression.needed(), u32::max);
+        for (number, sub) in line.subs.iter().enumerate() {
+            match sub {
+                Sub::Compare(compare) => late.push((number, Late::Compare(compare.clone(), locators(&line.subs, Some(compare.trigger))?))),
+                Sub::Macro(asked) => late.push((number, Late::Macro(*asked, locators(&line.subs, number.checked_sub(1))?))),
+                Sub::Pattern { .. } | Sub::Regex(_) => {}
+            }
+        }
         for (number, sub) in line.subs.into_iter().enumerate() {
             let owner = Owner::Sub(first_sub + number as u32, needed);
             match sub {
@@ -119,15 +155,19 @@ impl Logical {
                         body.add(&pattern.widened(), terms, owner);
                     }
                 }
-                Sub::Regex(regex) => regexes.push((number, regex)),
+                Sub::Regex(regex) => late.push((number, Late::Regex(regex))),
+                Sub::Compare(_) | Sub::Macro(_) => {}
             }
         }
+        // Those that regular expressions may be triggered by come first.
+        late.sort_by_key(|(number, late)| (matches!(late, Late::Regex(_)), *number));
         let number = u32::try_from(self.signatures.len()).unwrap_or(u32::MAX);
-        if line.expression.holds(&|_| 0) || regexes.iter().any(|(_, regex)| regex.is_triggered(&|_| 0)) {
+        let triggered = late.iter().any(|(_, late)| matches!(late, Late::Regex(regex) if regex.is_triggered(&|_| 0)));
+        if line.expression.holds(&|_| 0) || triggered {
             self.unprovoked.push(number);
         }
         let conditions = (line.conditions != Conditions::default()).then(|| Box::new(line.conditions));
-        self.signatures.push(Signature { name, target: line.target, conditions, first_sub, expression: line.expression, regexes });
+        self.signatures.push(Signature { name, target: line.target, conditions, first_sub, expression: line.expression, late });
         Ok(())
     }
 
@@ -149,11 +189,11 @@ impl Logical {
         let mut complete = Ok(());
         for signature in candidates.into_iter().filter_map(|number| self.signatures.get(number as usize)) {
             let meant = signature.target == 0 || facts.target == Some(signature.target);
-            if !meant || !signature.conditions.as_ref().is_none_or(|conditions| conditions.hold(facts)) {
+            if !meant || !signature.conditions.as_ref().is_none_or(|conditions| conditions.hold(&facts)) {
                 continue;
             }
             // One that meets a limit must not keep the others from being told.
-            match signature.holds(facts, touched, work) {
+            match signature.holds(facts, touched, &self.macros, work) {
                 Ok(true) => found.push(signature.name),
                 Ok(false) => {}
                 Err(exhausted) => complete = Err(exhausted),
@@ -164,74 +204,33 @@ impl Logical {
 }
 
 impl Signature {
-    fn holds(&self, facts: Facts<'_>, touched: &Touched, work: &mut Work<'_>) -> Result<bool, Exhausted> {
+    fn holds(&self, facts: Facts<'_>, touched: &Touched, macros: &Macros, work: &mut Work<'_>) -> Result<bool, Exhausted> {
         let mut counts = [0u32; MAX_SUBS];
         for (sub, count) in counts.iter_mut().take(self.expression.subs()).enumerate() {
             *count = touched.subs.get(&(self.first_sub + sub as u32)).copied().unwrap_or(0);
         }
-        for (number, regex) in &self.regexes {
+        for (number, late) in &self.late {
             let so_far = counts;
-            if regex.is_triggered(&|sub| so_far.get(sub).copied().unwrap_or(0)) {
-                let matches = regex.count(self.expression.needed(), facts.executable, work)?;
-                counts.get_mut(*number).into_iter().for_each(|count| *count = matches);
-            }
+            let count = |sub: usize| so_far.get(sub).copied().unwrap_or(0);
+            let so = So { facts, target: self.target, needed: self.expression.needed(), counts: &count, macros };
+            let matches = late.count(*number, &so, work)?;
+            counts.get_mut(*number).into_iter().for_each(|count| *count = matches);
         }
         Ok(self.expression.holds(&|sub| counts.get(sub).copied().unwrap_or(0)))
     }
 }
 
-impl Conditions {
-    fn hold(&self, facts: Facts<'_>) -> bool {
-        let within = |range: Option<Range>, value: Option<u64>| range.is_none_or(|range| value.is_some_and(|value| range.holds(value)));
-        let entry = facts.executable.and_then(|executable| executable.entry).map(|entry| entry as u64);
-        let sections = facts.executable.map(|executable| executable.sections.len() as u64);
-        within(self.size, Some(facts.length as u64))
-            && within(self.entry, entry)
-            && within(self.sections, sections)
-            && (!self.outermost || facts.outermost)
-    }
-}
-
-fn parse_description(text: &str) -> Result<(u8, Conditions), Refused> {
-    let (mut target, mut conditions) = (None, Conditions::default());
-    for field in text.split(',') {
-        let (key, value) = field.split_once(':').ok_or(Refused::Invalid("a description without a value"))?;
-        let range = || Range::parse(value).ok_or(Refused::Invalid("a description whose range cannot be read"));
-        match key {
-            "Target" => target = Some(parse_target(value)?),
-            "Engine" => {
-                let range = range()?;
-                let (least, most) = (range.least.to_string(), range.most.to_string());
-                check_level(Some(&least), Some(&most))?;
-            }
-            "FileSize" => conditions.size = Some(range()?),
-            "EntryPoint" => conditions.entry = Some(range()?),
-            "NumberOfSections" => conditions.sections = Some(range()?),
-            "Container" if value == "CL_TYPE_ANY" => conditions.outermost = true,
-            "Container" => return Err(Refused::Unsupported("ldb Container")),
-            "Intermediates" => return Err(Refused::Unsupported("ldb Intermediates")),
-            "IconGroup1" | "IconGroup2" => return Err(Refused::Unsupported("ldb icons")),
-            "HandlerType" => return Err(Refused::Unsupported("ldb HandlerType")),
-            _ => return Err(Refused::Invalid("a description that the manual does not know")),
+/// Where that part matches; empty where it has no places to tell.
+fn locators(subs: &[Sub], number: Option<usize>) -> Result<Vec<Locator>, Refused> {
+    match number.and_then(|number| subs.get(number)) {
+        Some(Sub::Pattern { pattern, plain, wide }) => {
+            let plain = plain.iter().map(|terms| Locator::new(pattern, *terms));
+            plain.chain(wide.iter().map(|terms| Locator::new(&pattern.widened(), *terms))).collect()
         }
+        Some(Sub::Regex(_)) => Err(Refused::Unsupported("ldb comparison behind a PCRE")),
+        Some(Sub::Compare(_) | Sub::Macro(_)) => Ok(Vec::new()),
+        None => Err(Refused::Invalid("a part refers to one that is not there")),
     }
-    Ok((target.ok_or(Refused::Invalid("no target"))?, conditions))
-}
-
-/// A target whose objects are matched as they are.
-pub(super) fn parse_target(text: &str) -> Result<u8, Refused> {
-    match text.parse() {
-        Ok(3) => Err(Refused::Unsupported("target 3 (normalised HTML)")),
-        Ok(7) => Err(Refused::Unsupported("target 7 (normalised text)")),
-        Ok(target @ (0..=2 | 4..=6 | 9..=12)) => Ok(target),
-        Ok(13 | 14) => Err(Refused::Unsupported("targets 13 and 14")),
-        Ok(_) | Err(_) => Err(Refused::Invalid("a target that the manual does not know")),
-    }
-}
-
-/// Whether objects of that target have an entry point and sections.
-pub(super) fn is_executable(target: u8) -> bool {
-    matches!(target, 1 | 6 | 9)
 }
 
 fn parse_sub(text: &str, number: usize, target: u8) -> Result<Sub, Refused> {
@@ -239,13 +238,13 @@ fn parse_sub(text: &str, number: usize, target: u8) -> Result<Sub, Refused> {
         return Pcre::parse(text, number, target).map(Sub::Regex);
     }
     if text.starts_with("${") {
-        return Err(Refused::Unsupported("ldb macro"));
+        return Macro::parse(text).map(Sub::Macro);
     }
     if text.starts_with("fuzzy_img#") {
         return Err(Refused::Unsupported("ldb fuzzy_img"));
     }
     if text.contains('#') {
-        return Err(Refused::Unsupported("ldb byte compare"));
+        return Compare::parse(text).map(Sub::Compare);
     }
     let (text, modifiers) = text.split_once("::").unwrap_or((text, ""));
     let (offset, text) = text.split_once(':').unwrap_or(("*", text));

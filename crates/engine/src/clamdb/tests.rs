@@ -1,4 +1,4 @@
-use std::fs;
+use std::{collections::BTreeMap, fs};
 
 mod differential;
 mod matching;
@@ -19,11 +19,11 @@ fn md5(content: &[u8]) -> String {
 
 fn database(files: &[(&str, &str)]) -> Database {
     let files: Vec<_> = files.iter().map(|(name, text)| (*name, text.as_bytes())).collect();
-    Database::of_texts(&files)
+    Database::of_texts(&files, &Settings::new(true)).unwrap()
 }
 
 fn scan(database: &Database, content: &[u8]) -> Findings {
-    database.scan(Object { content, outermost: true })
+    database.scan(Object { content, containers: &[] })
 }
 
 fn signatures(database: &Database, object: &[u8]) -> Vec<String> {
@@ -32,7 +32,7 @@ fn signatures(database: &Database, object: &[u8]) -> Vec<String> {
 
 #[test]
 fn no_folder_has_no_signatures() {
-    let database = Database::load(None).unwrap();
+    let database = Database::load(None, &Settings::new(false)).unwrap();
     assert!(database.counts().is_empty());
     assert_eq!(scan(&database, b"abc"), Findings::default());
 }
@@ -146,15 +146,15 @@ fn signatures_for_other_releases_are_counted() {
 
 #[test]
 fn what_is_not_supported_is_counted_by_kind() {
-    let database = database(&[("a.cdb", "# note\nx\n\ny\n"), ("b.cbc", "x\ny"), ("c.txt", "x")]);
-    assert_eq!(database.counts().unsupported, BTreeMap::from([("cdb", 2), ("cbc", 1)]));
+    let database = database(&[("a.crb", "# note\nx\n\ny\n"), ("b.cbc", "x\ny"), ("c.txt", "x")]);
+    assert_eq!(database.counts().unsupported, BTreeMap::from([("crb", 2), ("cbc", 1)]));
     assert!(!database.counts().is_empty());
 }
 
 #[test]
 fn a_folder_is_read_and_its_fingerprint_follows_the_content() {
     let dir = tempfile::tempdir().unwrap();
-    let fingerprint = || Database::load(Some(dir.path())).unwrap().fingerprint();
+    let fingerprint = || Database::load(Some(dir.path()), &Settings::new(false)).unwrap().fingerprint();
     let empty = fingerprint();
     fs::write(dir.path().join("a.hdb"), format!("{}:3:Name\n", md5(b"abc"))).unwrap();
     let one = fingerprint();
@@ -164,6 +164,6 @@ fn a_folder_is_read_and_its_fingerprint_follows_the_content() {
     fs::write(dir.path().join("a.ign2"), "Name\n").unwrap();
     let three = fingerprint();
     assert!(empty != one && one != two && two != three);
-    assert_eq!(Database::load(Some(dir.path())).unwrap().counts().ignored, 1);
-    assert!(Database::load(Some(&dir.path().join("missing"))).is_err());
+    assert_eq!(Database::load(Some(dir.path()), &Settings::new(false)).unwrap().counts().ignored, 1);
+    assert!(Database::load(Some(&dir.path().join("missing")), &Settings::new(false)).is_err());
 }

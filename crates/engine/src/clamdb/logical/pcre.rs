@@ -43,7 +43,7 @@ struct Flags {
 /// Longer expressions are refused.
 const MAX_SOURCE: usize = 1 << 15;
 /// What PCRE2 may do for one match, and the memory it may take, in KiB.
-const LIMITS: &str = "(*LIMIT_MATCH=1000000)(*LIMIT_DEPTH=100000)(*LIMIT_HEAP=16384)";
+pub(super) const LIMITS: &str = "(*LIMIT_MATCH=1000000)(*LIMIT_DEPTH=100000)(*LIMIT_HEAP=16384)";
 /// Work that one run counts as, beside the bytes it sees.
 const RUN: u64 = 100_000;
 

@@ -243,7 +243,7 @@ fn conditions_hold_the_object_to_them() {
         assert_eq!(found("a.ldb", &format!("N;Engine:51-255,{conditions},Target:0;0;4141"), CONTENT), expected, "{conditions}");
     }
     let database = database(&[("a.ldb", "N;Engine:51-255,Container:CL_TYPE_ANY,Target:0;0;4141")]);
-    assert_eq!(database.scan(Object { content: CONTENT, outermost: false }), Findings::default());
+    assert_eq!(database.scan(Object { content: CONTENT, containers: &[ClamType::of(b"")] }), Findings::default());
 }
 
 /// What floods a pattern is not searched for ever, and never passed as examined.
@@ -350,4 +350,69 @@ fn a_regular_expression_that_meets_its_limit_is_no_answer() {
     // What others find is told.
     let findings = scan(&database(&[("a.ldb", &format!("{endless}\nOther;Target:0;0;6162"))]), content.as_bytes());
     assert_eq!((findings.hits.len(), findings.incomplete), (1, true));
+}
+
+#[test]
+fn bytes_beside_the_last_match_are_compared() {
+    let content = b"\0\x01\xffAAAA\x11\x22\x33\x44\0\xffAAAA\x55\x66\x77\x88\0aaaa7b ";
+    let trigger = hex_text("AAAA");
+    for (compare, expected) in [
+        ("0(>>4#ib1#=0x55)", true),
+        ("0(>>4#ib1#=0x11)", false),
+        ("0(>>4#il4#=0x88776655)", true),
+        ("0(<<1#ib1#=0xff)", true),
+        ("0(>>13#hb2#=123)", true),
+        ("0(>>90#hb2#=123)", false),
+    ] {
+        assert_eq!(logical("0&1", &[&trigger, compare], content), expected, "{compare}");
+        assert_eq!(logical("0&(1=0)", &[&trigger, compare], content), !expected, "{compare}");
+    }
+    assert!(logical("0&1", &[&format!("{trigger}::i"), "0(>>4#hb2#=0x7b)"], content));
+    assert!(!logical("0|1", &["7a7a7a", "0(>>4#ib1#>0)"], content));
+    let line = "Name;Target:0;0&1;6161(B);0(>>4#ib1#=1)";
+    assert_eq!(database(&[("a.ldb", line)]).counts().unsupported.len(), 1);
+}
+
+#[test]
+fn a_macro_asks_for_a_group_behind_the_part_before() {
+    let content = b"\0\x01\xffaaabbbccc\0\0\0\0aaaXbbbYccc\xff";
+    let with = |macro_text: &str, expression: &str, group: &str| {
+        let line = format!("Name;Target:0;{expression};616161;{macro_text}");
+        signatures(&database(&[("a.ldb", &line), ("b.ndb", group)]), content) == ["Name"]
+    };
+    for (macro_text, expression, group, expected) in [
+        ("${3-3}12$", "0&1", "D:0:$12:626262", true),
+        ("${0-3}12$", "0&1", "D:0:$12:626262", true),
+        ("${4-9}12$", "0&1", "D:0:$12:626262", false),
+        ("${6-8}12$", "0&1", "D:0:$12:626262\nE:0:$12:636363", true),
+        ("${3-3}12$", "0&1", "D:0:$13:626262", false),
+        ("${3-3}12$", "0&1", "D:1:$12:626262", false),
+        ("${3-3}12$", "0&(1=0)", "D:0:$12:646464", true),
+    ] {
+        assert_eq!(with(macro_text, expression, group), expected, "{macro_text} {group}");
+    }
+    // A pattern of a group is no signature of its own.
+    assert_eq!(scan(&database(&[("b.ndb", "D:0:$12:626262")]), content), Findings::default());
+}
+
+/// As `clamscan` takes them.
+#[test]
+fn objects_have_the_target_of_their_type() {
+    let marked = |start: &[u8]| [start, b"\0\x01\x02\xffleaf_marker"].concat();
+    for (start, target) in [
+        (&b"\0\x01"[..], 14),
+        (b"MZ", 1),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", 2),
+        (b"BM", 5),
+        (b"\0\0\x01\0", 14),
+        (b"CWS", 11),
+        (b"\xca\xfe\xba\xbe", 12),
+        (b"%PDF-1.4\n", 10),
+    ] {
+        let lines: String =
+            [1, 2, 4, 5, 6, 9, 10, 11, 12, 13, 14].map(|target| format!("T{target}:{target}:*:{}\n", hex_text("leaf_marker"))).concat();
+        assert_eq!(signatures(&database(&[("a.ndb", &lines)]), &marked(start)), [format!("T{target}")], "{}", start.escape_ascii());
+    }
+    let none = marked(b"PK\x03\x04");
+    assert_eq!(scan(&database(&[("a.ndb", &format!("T:14:*:{}", hex_text("leaf_marker")))]), &none), Findings::default());
 }

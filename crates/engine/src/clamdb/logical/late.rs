@@ -1,0 +1,113 @@
+//! Parts of logical signatures that are looked at once the matcher is through: regular expressions, comparisons, macros.
+
+use super::{
+    Facts, Macros,
+    compare::Compare,
+    locate::{Locator, Which},
+    pcre::Pcre,
+};
+use crate::clamdb::{
+    load::Refused,
+    program::{Exhausted, Work},
+};
+
+pub(super) enum Late {
+    Regex(Pcre),
+    /// And where the part it refers to matches.
+    Compare(Compare, Vec<Locator>),
+    /// And where the part before it matches.
+    Macro(Macro, Vec<Locator>),
+}
+
+/// `${least-most}group$`: a pattern of the group at such a distance from the first match of the part before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Macro {
+    least: usize,
+    most: usize,
+    group: u8,
+}
+
+/// The number of a group is below this.
+pub(super) const MAX_GROUPS: u8 = 32;
+
+const INVALID: Refused = Refused::Invalid("a macro that cannot be read");
+
+impl Macro {
+    pub(super) fn parse(text: &str) -> Result<Self, Refused> {
+        let inside = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('$')).ok_or(INVALID)?;
+        let (range, group) = inside.split_once('}').ok_or(INVALID)?;
+        let (least, most) = range.split_once('-').ok_or(INVALID)?;
+        let number = |digits: &str| digits.parse::<u32>().map(|number| number as usize).map_err(|_| INVALID);
+        Ok(Self { least: number(least)?, most: number(most)?, group: parse_group(group)? })
+    }
+}
+
+/// The number of a group of patterns.
+pub(in crate::clamdb) fn parse_group(digits: &str) -> Result<u8, Refused> {
+    digits.parse().ok().filter(|group| *group < MAX_GROUPS).ok_or(Refused::Invalid("the number of a group of macros is below 32"))
+}
+
+/// What is known so far of a signature that is evaluated.
+pub(super) struct So<'a> {
+    pub(super) facts: Facts<'a>,
+    pub(super) target: u8,
+    /// So many matches of a part can matter.
+    pub(super) needed: u32,
+    pub(super) counts: &'a dyn Fn(usize) -> u32,
+    pub(super) macros: &'a Macros,
+}
+
+impl Late {
+    /// How often it matches as things stand; `number` is its own.
+    pub(super) fn count(&self, number: usize, so: &So<'_>, work: &mut Work<'_>) -> Result<u32, Exhausted> {
+        match self {
+            Self::Regex(regex) if !regex.is_triggered(so.counts) => Ok(0),
+            Self::Regex(regex) => regex.count(so.needed, so.facts.executable, work),
+            Self::Compare(compare, locators) => {
+                if (so.counts)(compare.trigger) == 0 {
+                    return Ok(0);
+                }
+                let place = place(locators, Which::Last, so, work)?;
+                Ok(u32::from(place.is_some_and(|place| compare.holds(work.content, place))))
+            }
+            Self::Macro(asked, locators) => {
+                if number.checked_sub(1).is_none_or(|before| (so.counts)(before) == 0) {
+                    return Ok(0);
+                }
+                let Some(place) = place(locators, Which::First, so, work)? else { return Ok(0) };
+                let (first, last) = (place.saturating_add(asked.least), place.saturating_add(asked.most));
+                for (target, pattern) in so.macros.group(asked.group) {
+                    if *target == so.target && pattern.stands_within(first, last, work)? {
+                        return Ok(1);
+                    }
+                }
+                Ok(0)
+            }
+        }
+    }
+}
+
+fn place(locators: &[Locator], which: Which, so: &So<'_>, work: &mut Work<'_>) -> Result<Option<usize>, Exhausted> {
+    let mut best = None;
+    for locator in locators {
+        let found = locator.locate(which, |terms| terms.offset.resolve(so.facts.length, so.facts.executable), work)?;
+        best = match which {
+            Which::First => best.into_iter().chain(found).min(),
+            Which::Last => best.into_iter().chain(found).max(),
+        };
+    }
+    Ok(best)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_macro_is_refused() {
+        assert_eq!(Macro::parse("${6-7}12$"), Ok(Macro { least: 6, most: 7, group: 12 }));
+        for text in ["", "${6-7}12", "${6}12$", "${6-7}32$", "${-7}1$", "${6-7}$", "$6-7}1$", "${a-7}1$"] {
+            assert!(matches!(Macro::parse(text), Err(Refused::Invalid(_))), "{text}");
+        }
+    }
+}
