@@ -30,3 +30,31 @@ rule Python_Decodes_And_Runs {
   condition:
     any of them
 }
+
+rule Script_Starts_Programs {
+  meta:
+    description = "a script that starts a program through an object of Windows"
+    why = "Logon and installation scripts do it, so this is only a fact; decoding the command first is another."
+    reference = "https://attack.mitre.org/techniques/T1059/005/; https://attack.mitre.org/techniques/T1059/007/"
+    fact = "executes"
+  strings:
+    $object = /(CreateObject|ActiveXObject|GetObject)\s*\(\s*["'](WScript\.Shell|Shell\.Application|winmgmts:[^"'\r\n]*Win32_Process)/ ascii wide nocase
+    $run = /\.(Run|Exec|ShellExecute|Create)[ (]/ ascii wide nocase
+  condition:
+    $object and $run and uint16(0) != 0x5A4D and filesize < 4MB
+}
+
+rule Script_Decodes_What_It_Runs {
+  meta:
+    description = "a script that runs text which it puts together from character codes or reversed text"
+    why = "Packers of web pages do it to save bytes, so this is only a fact; starting programs as well is another."
+    reference = "https://attack.mitre.org/techniques/T1027/010/; https://attack.mitre.org/techniques/T1140/"
+    fact = "decodes"
+  strings:
+    $vb = /\b(Execute|ExecuteGlobal|Eval)\s*\(?\s*(Chrw?|StrReverse|Unescape)\s*\(/ ascii wide nocase
+    $js = /\beval\s*\(\s*(String\.fromCharCode|unescape|atob)\s*\(/ ascii wide
+    $codes = /(\bChrW?\((&H[0-9A-F]{2}|[0-9]{2,3})\)\s*[&+]\s*){12}/ ascii wide nocase
+    $reversed = /StrReverse\s*\(\s*"[^"\r\n]*(exe\.|llehs|ptth|tcejbO)/ ascii wide nocase
+  condition:
+    any of them and uint16(0) != 0x5A4D and filesize < 4MB
+}

@@ -19,3 +19,33 @@ rule Shortcut_Downloads {
     uint32(0) == 0x0000004C and uint32(4) == 0x00021401 and uint32(8) == 0 and $interpreter and
     (any of ($download_*) or any of ($encoded_*))
 }
+
+rule Shortcut_Hides_Its_Arguments {
+  meta:
+    description = "A shortcut that starts an interpreter, its command pushed out of sight by blanks"
+    why = "Shortcuts to shells exist; the properties window shows 260 characters, and only who hides a command fills them with blanks."
+    reference = "[MS-SHLLINK] 2.4; https://attack.mitre.org/techniques/T1027/012/; ZDI-CAN-25373"
+    kind = "suspicious"
+    signature = "Suspicious.Lnk.HidesArguments"
+  strings:
+    $interpreter = /(powershell|pwsh|cmd|mshta|wscript|cscript|rundll32|regsvr32|forfiles|conhost)(\.exe)?[\s"\x00]/ ascii wide nocase
+    $spaces = "                                " wide
+    $tabs = "\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t\t" wide
+    $lines = "\n\r\n\r\n\r\n\r\n\r\n\r\n\r\n\r" wide
+    $feeds = "\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n" wide
+  condition:
+    uint32(0) == 0x0000004C and uint32(4) == 0x00021401 and uint32(8) == 0 and $interpreter and
+    ($spaces or $tabs or $lines or $feeds)
+}
+
+rule Shortcut_Starts_Interpreter {
+  meta:
+    description = "a shortcut to an interpreter of commands"
+    why = "Every Windows has such shortcuts to its shells, so this is only a fact; with the name of a document it is a lure."
+    reference = "[MS-SHLLINK] 2.1; https://attack.mitre.org/techniques/T1204/002/"
+    fact = "executes"
+  strings:
+    $interpreter = /\b(powershell|pwsh|cmd|mshta|wscript|cscript|rundll32|regsvr32|forfiles|conhost)(\.exe)?[\s"\x00]/ ascii wide nocase
+  condition:
+    uint32(0) == 0x0000004C and uint32(4) == 0x00021401 and uint32(8) == 0 and $interpreter
+}

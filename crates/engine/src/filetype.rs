@@ -77,6 +77,28 @@ pub(crate) fn identify(content: &[u8]) -> FileType {
     FileType::Leaf
 }
 
+/// Whether its parts are parts of one thing, as the macros of a document are; the members of an archive are things of their own.
+pub(crate) fn is_document(file_type: FileType, content: &[u8]) -> bool {
+    match file_type {
+        FileType::Container(Format::Pdf) => true,
+        FileType::Container(Format::Zip) => zipped::is_document(content),
+        FileType::Container(
+            Format::Gzip
+            | Format::Bzip2
+            | Format::Xz
+            | Format::Zstd
+            | Format::Lzma
+            | Format::Lzip
+            | Format::Tar
+            | Format::Ar
+            | Format::Cpio
+            | Format::Rpm,
+        ) => false,
+        FileType::Unsupported(detail) => matches!(detail, "Ole2" | "Rtf" | "OneNote"),
+        FileType::Leaf => false,
+    }
+}
+
 fn format_of(content: &[u8]) -> Option<Format> {
     match content {
         [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] | [b'P', b'K', 7, 8, b'P', b'K', 3, 4, ..] => Some(Format::Zip),

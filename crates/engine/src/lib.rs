@@ -6,10 +6,12 @@
 mod budget;
 mod clamd;
 mod clamdb;
+mod facts;
 mod filetype;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod hashes;
+mod names;
 mod nsfw;
 mod pipeline;
 mod search;
@@ -26,6 +28,7 @@ pub use clamd::{ClamdAddress, ClamdAddressError, ClamdConfig, Oversize};
 pub use clamdb::{Counts as ClamDbCounts, Source as ClamDbSource, Trust as ClamDbTrust};
 pub use filetype::media_type;
 pub use hashes::HashLists;
+pub use names::name_class;
 
 use clamd::Clamd;
 use clamdb::Database;
@@ -102,7 +105,8 @@ pub struct Summary {
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
     pub content: &'a [u8],
-    /// What the sender calls it. It never decides the type; it only names what a gzip without a name of its own holds.
+    /// What the sender calls it. It never decides the type; it names what a gzip without a name of its own holds, and it can deceive
+    /// ([`name_class`]).
     pub name: Option<&'a str>,
     pub types: ScanTypes,
 }

@@ -3,18 +3,22 @@
 
 use std::io::{self, Read};
 
-use filesafety_model::{Coverage, Detection, EngineName, EngineOutcome, EngineReport, PictureReport, Pictures, Reason, Report, Unexamined};
+use filesafety_model::{
+    Coverage, Detection, EngineName, EngineOutcome, EngineReport, Kind, PictureReport, Pictures, Reason, Report, Unexamined,
+};
 
 use crate::{
     ConfiguredClamd, Engine, Grant, Input, Memory, MemoryShort, Oversize,
     budget::{Budget, Limit, Stopped},
     clamd::Answer,
     clamdb::{ClamType, Container, Object},
-    filetype::{FileType, Format, identify},
+    facts::{Fact, Gathered, Gathering, suspicions},
+    filetype::{FileType, Format, identify, is_document},
+    names,
     nsfw::{self, PictureLimits},
     search,
     unpack::{self, Decoded, Ended, Member, Sink, Stop},
-    yara::{Hit, Scanner},
+    yara::{Hit, Matched, Scanner, Statement},
 };
 
 /// Scans one file with everything inside it.
@@ -58,6 +62,7 @@ struct Walk<'a, 'r> {
     virus: Option<Findings>,
     pictures: Option<Pictures>,
     coverage: Coverage,
+    facts: Gathering,
     /// Of the object that is examined; where the scan stopped, once it has.
     path: String,
     /// How many containers enclose it.
@@ -96,6 +101,8 @@ struct Findings {
     hashes: Vec<Detection>,
     clamdb: Vec<Detection>,
     clamd: Vec<Detection>,
+    /// Two facts of one object.
+    suspicious: Vec<Detection>,
     /// Why clamd gives no answers, once it has failed to.
     clamd_silence: Option<String>,
 }
@@ -110,6 +117,7 @@ impl<'a, 'r> Walk<'a, 'r> {
             virus: None,
             pictures: None,
             coverage: Coverage::default(),
+            facts: Gathering::default(),
             path: String::new(),
             depth: 0,
             containers: Vec::new(),
@@ -120,7 +128,9 @@ impl<'a, 'r> Walk<'a, 'r> {
     }
 
     fn run(mut self, input: &Input<'_>) -> Result<Report, MemoryShort> {
-        let stopped = self.examine(input.content, input.name).err().map(|Stop| self.budget.stopped());
+        // Whatever folders a client writes before the name are its own.
+        let name = input.name.and_then(|name| name.rsplit(['/', '\\']).next());
+        let stopped = self.examine(input.content, name).err().map(|Stop| self.budget.stopped());
         match stopped {
             Some(Some(Stopped::MemoryShort)) => return Err(MemoryShort),
             Some(Some(Stopped::Limit(limit))) => self.limit(limit),
@@ -138,12 +148,11 @@ impl Walk<'_, '_> {
         self.budget.object()?;
         self.coverage.objects += 1;
         self.coverage.bytes = self.coverage.bytes.saturating_add(content.len() as u64);
-        self.detect(content)?;
-        self.judge_picture(content)?;
-        if self.virus.is_some() && self.engine.clamdb.is_in_force() {
-            self.containers.push(Opened { kind: self.engine.clamdb.type_of(content), size: content.len() as u64, members: 0 });
-        }
-        self.open(content, name)?;
+        let here = self.path.len();
+        self.facts.enter();
+        let examined = self.look_at(content, name);
+        self.conclude(content, here);
+        examined?;
         self.containers.truncate(usize::try_from(self.depth).unwrap_or(usize::MAX));
         if self.allowed_at == Some(self.depth) {
             self.allowed_at = None;
@@ -151,15 +160,54 @@ impl Walk<'_, '_> {
         Ok(())
     }
 
+    fn look_at(&mut self, content: &[u8], name: Option<&str>) -> Result<(), Stop> {
+        for (fact, detail) in name.map_or_else(Vec::new, |name| names::facts(name, content)) {
+            self.fact(fact, &detail);
+        }
+        self.detect(content)?;
+        self.judge_picture(content)?;
+        if self.virus.is_some() && self.engine.clamdb.is_in_force() {
+            self.containers.push(Opened { kind: self.engine.clamdb.type_of(content), size: content.len() as u64, members: 0 });
+        }
+        self.open(content, name)
+    }
+
+    /// What the facts of an object come to. Where the scan stops, its path is longer than the object's, which ends at `here`.
+    fn conclude(&mut self, content: &[u8], here: usize) {
+        let gathered = self.facts.leave(|| self.engine.hashes.allows(content));
+        let path = self.path.get(..here).unwrap_or(&self.path);
+        match gathered {
+            Gathered::Nothing => {}
+            Gathered::Allowed(facts) => {
+                let found: Vec<_> = suspicions(facts).collect();
+                if !found.is_empty() {
+                    self.coverage.add_note(path, format!("allowed by its digest; found: {}", found.join(", ")));
+                }
+            }
+            Gathered::Here(facts) => {
+                if let Some(findings) = self.virus.as_mut() {
+                    let hits = suspicions(facts).map(|signature| Hit { kind: Kind::Suspicious, signature: signature.to_owned() });
+                    keep(&mut findings.suspicious, hits.collect(), EngineName::FileSafety, path);
+                }
+            }
+        }
+    }
+
     fn detect(&mut self, content: &[u8]) -> Result<(), Stop> {
         if self.virus.is_none() {
             return Ok(());
         }
         let hashes = self.engine.hashes.lookup(content);
-        let yara = self.scanner.scan(content, self.budget.time_left()).unwrap_or_else(|_| {
+        let Matched { hits: yara, statements } = self.scanner.scan(content, self.budget.time_left()).unwrap_or_else(|_| {
             self.limit(Limit::Matches);
-            Vec::new()
+            Matched::default()
         });
+        for statement in statements {
+            match statement {
+                Statement::Fact(fact, detail) => self.facts.state(&self.path, fact, &shown(&detail)),
+                Statement::Note(note) => self.facts.note(&self.path, shown(&note)),
+            }
+        }
         let clamdb = self.match_clamdb(content);
         let clamd = self.ask_clamd(content);
         let hits = [hashes, yara, clamdb, clamd];
@@ -207,7 +255,7 @@ impl Walk<'_, '_> {
         }
         match daemon.scan(content) {
             Answer::Clean => {}
-            Answer::Found(signature) => return vec![Hit { signature, kind: filesafety_model::Kind::Malware }],
+            Answer::Found(signature) => return vec![Hit { signature, kind: Kind::Malware }],
             Answer::TooLarge => match oversize {
                 Oversize::Note => self.coverage.add_note(&self.path, "too large for clamd"),
                 Oversize::Unexamined => self.coverage.add_unexamined(Unexamined::new(&self.path, Reason::Limit, "Clamd")),
@@ -244,6 +292,9 @@ impl Walk<'_, '_> {
 
     fn open(&mut self, content: &[u8], name: Option<&str>) -> Result<(), Stop> {
         let file_type = identify(content);
+        if is_document(file_type, content) {
+            self.facts.joins_its_parts();
+        }
         let at_limit = self.depth >= self.engine.limits.depth;
         self.door = if at_limit { Door::Closed } else { Door::Open };
         match file_type {
@@ -286,11 +337,10 @@ impl Walk<'_, '_> {
         if parent > 0 {
             self.path.push('/');
         }
-        let shown = shown(name);
-        self.path.push_str(&shown);
+        self.path.push_str(&shown(name));
         self.depth += 1;
         // Where it stops, the path stays: it tells where.
-        self.examine(content, Some(&shown))?;
+        self.examine(content, Some(name))?;
         self.depth -= 1;
         self.path.truncate(parent);
         Ok(())
@@ -352,8 +402,11 @@ impl Walk<'_, '_> {
         }
         self.path.push_str(if self.path.is_empty() { "" } else { "/" });
         self.path.push_str(&shown(name));
+        let (start, here) = (buffer.get(..SCANNED_OF_REFUSED).unwrap_or(buffer), self.path.len());
+        self.facts.enter();
         // The scan has stopped already; that it could stop again changes nothing.
-        let _: Result<(), Stop> = self.detect(buffer.get(..SCANNED_OF_REFUSED).unwrap_or(buffer));
+        let _: Result<(), Stop> = self.detect(start);
+        self.conclude(start, here);
     }
 
     fn limit(&mut self, limit: Limit) {
@@ -373,8 +426,11 @@ impl Walk<'_, '_> {
                 let outcome = findings.clamd_silence.map_or(EngineOutcome::Examined, |message| EngineOutcome::Unavailable { message });
                 engines.push(EngineReport { outcome, ..report(EngineName::Clamd, findings.clamd) });
             }
+            if !findings.suspicious.is_empty() {
+                engines.push(report(EngineName::FileSafety, findings.suspicious));
+            }
         }
-        Report { engines, coverage: self.coverage, pictures: self.pictures }
+        Report { engines, coverage: self.coverage, pictures: self.pictures, notes: self.facts.into_notes() }
     }
 }
 
@@ -431,6 +487,12 @@ impl Sink for Walk<'_, '_> {
     fn note(&mut self, note: &str) {
         if self.door == Door::Open {
             self.coverage.add_note(&self.path, note);
+        }
+    }
+
+    fn fact(&mut self, fact: Fact, detail: &str) {
+        if self.door == Door::Open && self.virus.is_some() {
+            self.facts.state(&self.path, fact, &shown(detail));
         }
     }
 

@@ -22,7 +22,7 @@ use std::io::Read;
 
 use filesafety_model::Reason;
 
-use crate::filetype::Format;
+use crate::{facts::Fact, filetype::Format};
 
 pub(crate) use bzip2::starts as bzip2_starts;
 pub(crate) use cpio::starts as cpio_starts;
@@ -90,6 +90,10 @@ pub(crate) trait Sink {
 
     /// Worth knowing, and examined all the same: trailing bytes, a repaired index.
     fn note(&mut self, note: &str);
+
+    /// The container in hand does something that honest files do as well; two independent facts together are a detection (see
+    /// [`Fact`]). `detail` names what was seen, for a person: `the macro AutoOpen`. A sink that judges nothing passes over it.
+    fn fact(&mut self, _fact: Fact, _detail: &str) {}
 
     /// To be called now and then in long walks that decode nothing: time and the count of entries.
     fn tick(&mut self) -> Result<(), Stop>;

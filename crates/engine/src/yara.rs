@@ -1,8 +1,8 @@
 //! YARA-X with the rule pack and the rules of the operator.
 //!
-//! Which rules report, and what, is written in their metadata: `kind` is `malware`, `pua`, `suspicious` or `note` (nothing is reported;
-//! so for a rule with the tag `note`), `signature` is the name to report, without it the rule's identifier. A rule of the operator
-//! without a `kind` reports malware. Private rules never report.
+//! Which rules report, and what, is written in their metadata: `kind` is `malware`, `pua`, `suspicious` or `note` (no detection, so for
+//! a rule with the tag `note`), `fact` is a [`Fact`] that holds of what matches, `signature` is the name to report, without it the
+//! rule's identifier. A rule with neither `kind` nor `fact` reports malware. Private rules never report.
 //!
 //! Format and semantics: <https://virustotal.github.io/yara-x/docs/writing_rules/anatomy-of-a-rule/>.
 
@@ -20,13 +20,29 @@ use filesafety_model::Kind;
 use sha2::{Digest, Sha256};
 use yara_x::{Compiler, MetaValue, SourceCode};
 
-use crate::{LoadError, clamdb::RuleFile};
+use crate::{LoadError, clamdb::RuleFile, facts::Fact};
 
 /// One signature that matched.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Hit {
     pub(crate) kind: Kind,
     pub(crate) signature: String,
+}
+
+/// What the rules say of one object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Matched {
+    /// The worst first, each once.
+    pub(crate) hits: Vec<Hit>,
+    /// In the order of the rules.
+    pub(crate) statements: Vec<Statement>,
+}
+
+/// What a match says without being a detection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Statement {
+    Fact(Fact, String),
+    Note(String),
 }
 
 /// Matching ended at a bound, be it time or the number of matches, or failed in itself: the object is not examined.
@@ -61,6 +77,9 @@ impl Rules {
             if let Some(word) = text_meta(&rule, "kind").filter(|word| Report::parse(word).is_none()) {
                 tracing::warn!(rule = rule.identifier(), source = rule.namespace(), kind = word, "unknown kind; it reports malware");
             }
+            for word in texts_meta(&rule, "fact").filter(|word| Fact::parse(word).is_none()) {
+                tracing::warn!(rule = rule.identifier(), source = rule.namespace(), fact = word, "unknown fact; it does not count");
+            }
         }
         Ok(rules)
     }
@@ -94,15 +113,15 @@ pub(crate) struct Scanner<'r> {
 }
 
 impl Scanner<'_> {
-    /// The rules that match, the worst first, each once.
+    /// What the rules that match say.
     ///
     /// The clock of the matcher ticks once a second: it never gives up before `time_left`, and later by up to 2 s and by the time
     /// in which nothing resembles a pattern (a plain search, gigabytes a second). With no time left it gives up at once.
-    pub(crate) fn scan(&mut self, object: &[u8], time_left: Duration) -> Result<Vec<Hit>, GaveUp> {
+    pub(crate) fn scan(&mut self, object: &[u8], time_left: Duration) -> Result<Matched, GaveUp> {
         self.scan_within(object, time_left, MAX_MATCHES)
     }
 
-    fn scan_within(&mut self, object: &[u8], time_left: Duration, max_matches: usize) -> Result<Vec<Hit>, GaveUp> {
+    fn scan_within(&mut self, object: &[u8], time_left: Duration, max_matches: usize) -> Result<Matched, GaveUp> {
         if time_left.is_zero() {
             return Err(GaveUp);
         }
@@ -140,16 +159,17 @@ fn match_object(
     scanner: &mut yara_x::Scanner<'_>,
     object: &[u8],
     max_matches: usize,
-) -> Result<Result<Vec<Hit>, GaveUp>, yara_x::ScanError> {
+) -> Result<Result<Matched, GaveUp>, yara_x::ScanError> {
     let results = scanner.scan(object)?;
     let mut hits: Vec<Hit> = results.matching_rules().filter_map(|rule| hit(&rule)).collect();
+    let statements = results.matching_rules().flat_map(|rule| statements(&rule)).collect();
     hits.sort();
     hits.dedup();
     // What was found stands, whatever was cut; a clean answer does not.
     if hits.is_empty() && was_cut(&results, object.len(), max_matches) {
         return Ok(Err(GaveUp));
     }
-    Ok(Ok(hits))
+    Ok(Ok(Matched { hits, statements }))
 }
 
 /// Whether a pattern may have lost matches: the matcher drops those past the bound and says nothing.
@@ -186,22 +206,48 @@ impl Report {
         if rule.tags().any(|tag| tag.identifier() == "note") {
             return Self::Nothing;
         }
-        text_meta(rule, "kind").and_then(Self::parse).unwrap_or(Self::Detection(Kind::Malware))
+        match text_meta(rule, "kind") {
+            Some(word) => Self::parse(word).unwrap_or(Self::Detection(Kind::Malware)),
+            None if facts(rule).next().is_some() => Self::Nothing,
+            None => Self::Detection(Kind::Malware),
+        }
     }
 }
 
 fn hit(rule: &yara_x::Rule<'_, '_>) -> Option<Hit> {
     match Report::of(rule) {
-        Report::Detection(kind) => {
-            let signature = text_meta(rule, "signature").filter(|name| !name.is_empty()).unwrap_or(rule.identifier()).to_owned();
-            Some(Hit { kind, signature })
-        }
+        Report::Detection(kind) => Some(Hit { kind, signature: signature(rule).to_owned() }),
         Report::Nothing => None,
     }
 }
 
+/// The facts of a rule, or, where it has none and is no detection, that it matched.
+fn statements(rule: &yara_x::Rule<'_, '_>) -> Vec<Statement> {
+    let description = text_meta(rule, "description");
+    let stated: Vec<_> = facts(rule).map(|fact| Statement::Fact(fact, description.unwrap_or(signature(rule)).to_owned())).collect();
+    match Report::of(rule) {
+        Report::Nothing if stated.is_empty() => {
+            vec![Statement::Note(description.map_or(signature(rule).to_owned(), |text| format!("{}: {text}", signature(rule))))]
+        }
+        Report::Nothing | Report::Detection(_) => stated,
+    }
+}
+
+/// The name that is reported.
+fn signature<'r>(rule: &yara_x::Rule<'_, 'r>) -> &'r str {
+    text_meta(rule, "signature").filter(|name| !name.is_empty()).unwrap_or(rule.identifier())
+}
+
+fn facts(rule: &yara_x::Rule<'_, '_>) -> impl Iterator<Item = Fact> {
+    texts_meta(rule, "fact").filter_map(Fact::parse)
+}
+
 fn text_meta<'r>(rule: &yara_x::Rule<'_, 'r>, name: &str) -> Option<&'r str> {
-    rule.metadata().find_map(|(key, value)| match value {
+    texts_meta(rule, name).next()
+}
+
+fn texts_meta<'r>(rule: &yara_x::Rule<'_, 'r>, name: &str) -> impl Iterator<Item = &'r str> {
+    rule.metadata().filter_map(move |(key, value)| match value {
         MetaValue::String(text) if key == name => Some(text),
         _ => None,
     })

@@ -48,7 +48,8 @@ fn condemned(before: &Judgement, signature: &str) -> Option<Judgement> {
     };
     let mut coverage = before.coverage.clone();
     coverage.add_note("", "found by its digest, after the scan");
-    let virus = Some(VirusFinding { primary: Some(primary), detections: vec![detection] });
+    let notes = before.virus.as_ref().map(|found| found.notes.clone()).unwrap_or_default();
+    let virus = Some(VirusFinding { primary: Some(primary), detections: vec![detection], notes });
     Some(Judgement { verdict, virus, coverage, ..before.clone() })
 }
 
@@ -70,7 +71,7 @@ fn cleared(before: &Judgement, types: ScanTypes, required: &[EngineName]) -> Opt
     coverage.add_note("", format!("allowed by its digest, after the scan; found: {}", names.join(", ")));
     Some(Judgement {
         verdict: if unsafe_picture { Verdict::Nsfw } else { Verdict::Clean },
-        virus: Some(VirusFinding { primary: None, detections: Vec::new() }),
+        virus: Some(VirusFinding { primary: None, detections: Vec::new(), notes: found.notes.clone() }),
         coverage,
         ..before.clone()
     })
@@ -90,7 +91,12 @@ mod tests {
     impl Scanned {
         fn clean() -> Self {
             let examined = |engine| EngineReport { engine, outcome: EngineOutcome::Examined, detections: Vec::new() };
-            Self(Report { engines: REQUIRED.map(examined).to_vec(), coverage: Default::default(), pictures: Some(Pictures::default()) })
+            Self(Report {
+                engines: REQUIRED.map(examined).to_vec(),
+                coverage: Default::default(),
+                pictures: Some(Pictures::default()),
+                notes: Vec::new(),
+            })
         }
 
         fn found(mut self, path: &str) -> Self {
@@ -158,7 +164,7 @@ mod tests {
     fn an_allowance_clears_what_was_found_in_the_file_itself() {
         let before = Scanned::clean().found("").judged();
         let after = reconsider(&before, ScanTypes::ALL, &REQUIRED, &Listing::Allowed).unwrap();
-        assert_eq!((after.verdict, after.virus), (Verdict::Clean, Some(VirusFinding { primary: None, detections: Vec::new() })));
+        assert_eq!((after.verdict, after.virus), (Verdict::Clean, Some(VirusFinding::default())));
         assert!(after.coverage.notes[0].note.contains("Rule"), "{:?}", after.coverage.notes);
         assert_eq!(turned(&Scanned::clean().found("").explicit(), &Listing::Allowed), Some(Verdict::Nsfw));
     }

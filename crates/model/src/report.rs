@@ -11,7 +11,7 @@ pub enum EngineName {
     ClamDb,
     Clamd,
     Hashes,
-    /// The service itself: what it could not examine.
+    /// The service itself: facts that together are suspicious, and what it could not examine.
     #[serde(rename = "filesafety")]
     FileSafety,
 }
@@ -126,7 +126,7 @@ impl Unexamined {
     }
 }
 
-/// Something worth knowing about a part that was examined all the same.
+/// Something worth knowing about a part, which decides nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Note {
     pub path: String,
@@ -292,6 +292,9 @@ pub struct Report {
     pub coverage: Coverage,
     /// `None` when pictures were not looked for, or the classifier gave no answer.
     pub pictures: Option<Pictures>,
+    /// The first facts that are no detection by themselves: that a document runs code when it opens, say.
+    #[serde(default)]
+    pub notes: Vec<Note>,
 }
 
 #[cfg(test)]

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Coverage, Detection, EngineName, EngineOutcome, EngineReport, Kind, NsfwPolicy, PictureFault, PictureOutcome, Pictures, Policy, Reason,
-    Report, ScanTypes, Scores, Unexamined, UnexaminedPolicy, View,
+    Coverage, Detection, EngineName, EngineOutcome, EngineReport, Kind, Note, NsfwPolicy, PictureFault, PictureOutcome, Pictures, Policy,
+    Reason, Report, ScanTypes, Scores, Unexamined, UnexaminedPolicy, View,
 };
 
 /// The answer to "may I keep this file?".
@@ -126,16 +126,20 @@ pub struct Primary {
 }
 
 /// What was found of malware.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VirusFinding {
     /// `None` means clean.
     pub primary: Option<Primary>,
     /// At most [`VirusFinding::MAX_DETECTIONS`], the worst first.
     pub detections: Vec<Detection>,
+    /// What speaks against the file without being a detection; it has no part in the verdict. At most [`VirusFinding::MAX_NOTES`].
+    #[serde(default)]
+    pub notes: Vec<Note>,
 }
 
 impl VirusFinding {
     pub const MAX_DETECTIONS: usize = 20;
+    pub const MAX_NOTES: usize = 20;
 }
 
 /// What was found of unsafe imagery.
@@ -223,7 +227,7 @@ pub fn decide(policy: &Policy, ask: &Ask, report: &Report) -> Judgement {
     let judged_virus = ask.types.virus() && silent.as_ref().is_none_or(|silence| !silence.virus);
     Judgement {
         verdict,
-        virus: judged_virus.then(|| virus_finding(detections, unexamined)),
+        virus: judged_virus.then(|| virus_finding(detections, unexamined, &report.notes)),
         nsfw,
         coverage: Coverage { answered: answered(report), ..report.coverage.clone() },
         failure: silent.map(|silence| Failure { code: FailureCode::EngineUnavailable, message: silence.message }),
@@ -273,7 +277,7 @@ fn unexamined_that_count(policy: &Policy, coverage: &Coverage) -> Vec<Unexamined
 }
 
 /// Named detections before parts not examined.
-fn virus_finding(mut detections: Vec<Detection>, unexamined: Vec<Unexamined>) -> VirusFinding {
+fn virus_finding(mut detections: Vec<Detection>, unexamined: Vec<Unexamined>, notes: &[Note]) -> VirusFinding {
     let as_primary = |kind, engine, signature: &str, path: &str, reason| Primary {
         kind,
         engine,
@@ -293,7 +297,7 @@ fn virus_finding(mut detections: Vec<Detection>, unexamined: Vec<Unexamined>) ->
         path: part.path,
     }));
     detections.truncate(VirusFinding::MAX_DETECTIONS);
-    VirusFinding { primary, detections }
+    VirusFinding { primary, detections, notes: notes.iter().take(VirusFinding::MAX_NOTES).cloned().collect() }
 }
 
 /// `hidden` tells that parts of the file, and so pictures in them, were not seen. Where malware was asked for, that already counts there.

@@ -117,6 +117,9 @@ pub struct Virus {
     /// At most 20, the worst first.
     #[serde(default)]
     pub detections: Vec<Detection>,
+    /// What is worth knowing and is no detection; it changes neither `clean` nor the verdict.
+    #[serde(default)]
+    pub notes: Vec<Note>,
 }
 
 /// One match.
@@ -128,6 +131,15 @@ pub struct Detection {
     pub engine: String,
     /// Where in the file.
     pub path: String,
+}
+
+/// Something worth knowing about a part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// Where in the file.
+    pub path: String,
+    /// A sentence for a person.
+    pub note: String,
 }
 
 /// What was found of unsafe imagery.
@@ -265,7 +277,7 @@ fn first() -> u32 {
 mod tests {
     use super::*;
 
-    const INFECTED: &str = r#"{"event":"scan.complete","scan_id":"scn_01ARYZ6S410000000000000000","verdict":"infected","virus":{"clean":false,"kind":"malware","engine":"yara-x","signature":"EICAR-Test-File","path":"inner.zip/eicar.com","reason":null,"detections":[{"signature":"EICAR-Test-File","engine":"yara-x","path":"inner.zip/eicar.com"}]},"nsfw":{"clean":true,"applied":true,"categories":[],"confidence":0.01,"scores":null,"views":[]},"file_hash":"sha256:00","metadata":{"z":12345678901234567890123,"a":1.50},"completed_at":"2026-09-21T14:13:20.120Z","sequence":1,"failure":null}"#;
+    const INFECTED: &str = r#"{"event":"scan.complete","scan_id":"scn_01ARYZ6S410000000000000000","verdict":"infected","virus":{"clean":false,"kind":"malware","engine":"yara-x","signature":"EICAR-Test-File","path":"inner.zip/eicar.com","reason":null,"detections":[{"signature":"EICAR-Test-File","engine":"yara-x","path":"inner.zip/eicar.com"}],"notes":[{"path":"a.docm","note":"runs by itself: the macro AutoOpen"}]},"nsfw":{"clean":true,"applied":true,"categories":[],"confidence":0.01,"scores":null,"views":[]},"file_hash":"sha256:00","metadata":{"z":12345678901234567890123,"a":1.50},"completed_at":"2026-09-21T14:13:20.120Z","sequence":1,"failure":null}"#;
 
     #[test]
     fn refuses_what_is_no_event() {

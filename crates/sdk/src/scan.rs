@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::{Failure, Metadata, Nsfw, Verdict, Virus};
 
+pub use crate::event::Note;
+
 /// One scan, finished or not.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scan {
@@ -88,15 +90,6 @@ pub struct Unexamined {
     pub reason: String,
     /// `Heuristics.` and what stood in the way.
     pub signature: String,
-}
-
-/// Something odd that made no difference.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Note {
-    /// Where in the file.
-    pub path: String,
-    /// What it was.
-    pub note: String,
 }
 
 /// What is known of a file.

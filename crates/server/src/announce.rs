@@ -97,7 +97,7 @@ fn to_json(body: &impl Serialize) -> String {
 #[cfg(test)]
 mod tests {
     use filesafety::Event;
-    use filesafety_model::{Coverage, Detection, EngineName, FailureCode, Kind, Primary, Reason, VirusFinding};
+    use filesafety_model::{Coverage, Detection, EngineName, FailureCode, Kind, Note, Primary, Reason, VirusFinding};
 
     use super::*;
 
@@ -113,7 +113,11 @@ mod tests {
         let primary = Primary { kind: Kind::Malware, engine: EngineName::YaraX, signature: text.into(), path: text.into(), reason: None };
         Judgement {
             verdict: Verdict::Infected,
-            virus: Some(VirusFinding { primary: Some(primary), detections: vec![detection; detections] }),
+            virus: Some(VirusFinding {
+                primary: Some(primary),
+                detections: vec![detection; detections],
+                notes: vec![Note { path: text.into(), note: text.into() }; detections],
+            }),
             nsfw: None,
             coverage: Coverage::default(),
             failure: None,
@@ -131,8 +135,8 @@ mod tests {
         };
         let judgements = [
             infected(3, "EICAR-Test-File"),
-            Judgement { virus: Some(VirusFinding { primary: Some(unexamined), detections: Vec::new() }), ..infected(0, "") },
-            Judgement { verdict: Verdict::Clean, virus: Some(VirusFinding { primary: None, detections: Vec::new() }), ..infected(0, "") },
+            Judgement { virus: Some(VirusFinding { primary: Some(unexamined), ..VirusFinding::default() }), ..infected(0, "") },
+            Judgement { verdict: Verdict::Clean, virus: Some(VirusFinding::default()), ..infected(0, "") },
             Judgement::failed(FailureCode::FetchFailed, "No answer."),
         ];
         for judgement in judgements {

@@ -1,7 +1,7 @@
 //! Wire shapes of a judgement, shared by the API and the webhooks. Domain types are never serialised to the network.
 
 use filesafety_model::{
-    Category, Coverage, Detection, EngineName, Failure, Judgement, Kind, NsfwFinding, Primary, Reason, Scores, VirusFinding,
+    Category, Coverage, Detection, EngineName, Failure, Judgement, Kind, Note, NsfwFinding, Primary, Reason, Scores, VirusFinding,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -21,6 +21,9 @@ pub struct VirusView {
     reason: Option<&'static str>,
     /// At most 20, the worst first.
     detections: Vec<DetectionView>,
+    /// What is worth knowing and is no detection: that a document runs code when it opens, say. It changes neither `clean` nor the
+    /// verdict. At most 20.
+    notes: Vec<NoteView>,
 }
 
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -103,6 +106,9 @@ pub struct FailureView {
     retryable: bool,
 }
 
+/// Notes of malware together, so that the body of an event stays under 64 KiB.
+const NOTES_BYTES: usize = 6 << 10;
+
 /// Longer paths and signatures are cut, so that an answer stays small whatever a file holds.
 const PATH_MAX: usize = 400;
 const SIGNATURE_MAX: usize = 200;
@@ -118,7 +124,23 @@ impl VirusView {
             path: primary.map(|primary| cut(&primary.path, PATH_MAX)),
             reason: primary.and_then(|primary| primary.reason).map(Reason::as_str),
             detections: finding.detections.iter().map(DetectionView::of).collect(),
+            notes: bounded_notes(&finding.notes),
         }
+    }
+}
+
+fn bounded_notes(notes: &[Note]) -> Vec<NoteView> {
+    let mut left = NOTES_BYTES;
+    let views = notes.iter().map(NoteView::of).map_while(|view| {
+        left = left.checked_sub(view.path.len() + view.note.len())?;
+        Some(view)
+    });
+    views.collect()
+}
+
+impl NoteView {
+    fn of(note: &Note) -> Self {
+        Self { path: cut(&note.path, PATH_MAX), note: cut(&note.note, PATH_MAX) }
     }
 }
 
@@ -172,7 +194,7 @@ impl CoverageView {
                     signature: part.signature.clone(),
                 })
                 .collect(),
-            notes: notes.iter().map(|note| NoteView { path: cut(&note.path, PATH_MAX), note: cut(&note.note, PATH_MAX) }).collect(),
+            notes: notes.iter().map(NoteView::of).collect(),
         }
     }
 }

@@ -31,6 +31,32 @@ pub(super) fn media_type(content: &[u8]) -> &'static str {
     }
 }
 
+/// Office Open XML, OpenDocument or EPUB, by the names in its directory: local headers may be those of an archive inside.
+pub(super) fn is_document(content: &[u8]) -> bool {
+    let mut rest = directory(content).unwrap_or_default();
+    for index in 0..HEADERS {
+        if !rest.starts_with(b"PK\x01\x02") {
+            break;
+        }
+        let [name, extra, comment] = [28, 30, 32].map(|at| u16_at(rest, at).map_or(0, usize::from));
+        match rest.get(46..46 + name).unwrap_or_default() {
+            b"[Content_Types].xml" => return true,
+            b"mimetype" if index == 0 => return true,
+            name if [&b"word/"[..], b"xl/", b"ppt/"].iter().any(|folder| name.starts_with(folder)) => return true,
+            _ => {}
+        }
+        rest = rest.get(46 + name + extra + comment..).unwrap_or_default();
+    }
+    false
+}
+
+/// The central directory that the last end record tells of, whatever stands before the archive.
+fn directory(content: &[u8]) -> Option<&[u8]> {
+    let end = memmem::rfind(content, b"PK\x05\x06")?;
+    let length = usize::try_from(u32_at(content, end.checked_add(12)?)?).ok()?;
+    content.get(end.checked_sub(length)?..end)
+}
+
 fn name_at(content: &[u8], at: usize) -> Option<&[u8]> {
     let length = u16_at(content, at.checked_add(26)?)?;
     content.get(at.checked_add(30)?..)?.get(..usize::from(length))

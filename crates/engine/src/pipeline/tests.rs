@@ -233,6 +233,84 @@ fn an_allowance_covers_no_other_object_and_nothing_unseen() {
     assert!(!hidden(&scanned(cut)).is_empty());
 }
 
+/// Rules of the operator that state one fact each.
+const FACTS: &str = r#"
+    rule a { meta: fact = "runs_by_itself" description = "word one" strings: $a = "word-one" condition: $a }
+    rule b { meta: fact = "executes" description = "word two" strings: $a = "word-two" condition: $a }
+"#;
+
+/// Scanned with [`FACTS`], and with these contents allowed.
+fn scanned_for_facts(allowed: &[&[u8]], content: &[u8]) -> Report {
+    let dir = tempfile::tempdir().unwrap();
+    let digest = |content: &&[u8]| sha2::Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    std::fs::write(dir.path().join("ours.allow.sha256"), allowed.iter().map(digest).collect::<Vec<_>>().join("\n")).unwrap();
+    std::fs::write(dir.path().join("facts.yar"), FACTS).unwrap();
+    let engine = Engine::load(Config { rules_dir: Some(dir.path().to_owned()), ..Config::default() }).unwrap();
+    engine.worker().scan(&Input { content, name: None, types: ScanTypes::VIRUS }, &Unlimited).unwrap()
+}
+
+fn noted(report: &Report) -> Vec<(&str, &str)> {
+    report.notes.iter().map(|note| (note.note.as_str(), note.path.as_str())).collect()
+}
+
+const RUNS_PROGRAM: &str = "FileSafety.Suspicious.RunsProgram";
+const BOTH: [(&str, &str); 2] = [("runs by itself: word one", "word/a.xml"), ("executes: word two", "word/b.xml")];
+
+fn office(one: &str, other: &str) -> Vec<u8> {
+    zip(&[Member::deflated("word/a.xml", one.as_bytes()), Member::deflated("word/b.xml", other.as_bytes())])
+}
+
+#[test]
+fn one_fact_is_a_note_and_two_of_an_object_are_a_detection() {
+    let report = scanned_for_facts(&[], b"word-one");
+    assert_eq!((found(&report), noted(&report)), (vec![], vec![("runs by itself: word one", "")]));
+    let report = scanned_for_facts(&[], &gzip(b"word-one word-two"));
+    assert_eq!((found(&report).len(), report.notes.len()), (1, 2));
+    let detection = &report.engines.last().unwrap().detections[0];
+    assert_eq!((detection.engine, detection.kind, detection.signature.as_str()), (EngineName::FileSafety, Kind::Suspicious, RUNS_PROGRAM));
+    assert!(!detection.path.is_empty());
+}
+
+#[test]
+fn facts_of_parts_add_up_in_a_document_and_not_in_an_archive() {
+    let document = office("word-one", "word-two");
+    let report = scanned_for_facts(&[], &document);
+    assert_eq!((found(&report), noted(&report)), (vec![(RUNS_PROGRAM, "")], BOTH.to_vec()));
+    let members = zip(&[Member::deflated("a.txt", b"word-one"), Member::deflated("b.txt", b"word-two"), Member::stored("c", b"")]);
+    assert_eq!((found(&scanned_for_facts(&[], &members)), noted(&scanned_for_facts(&[], &members)).len()), (vec![], 2));
+    // Two documents in one archive are two things as well.
+    let halves = [office("word-one", "x"), office("word-two", "x")];
+    let archive = zip(&[Member::stored("a.docx", &halves[0]), Member::stored("b.docx", &halves[1])]);
+    assert_eq!(found(&scanned_for_facts(&[], &archive)), []);
+    let archive = zip(&[Member::stored("a.docx", &document)]);
+    assert_eq!(found(&scanned_for_facts(&[], &archive)), [(RUNS_PROGRAM, "a.docx")]);
+}
+
+#[test]
+fn an_allowed_document_is_not_suspicious_nor_is_one_with_an_allowed_part() {
+    let document = office("word-one", "word-two");
+    let report = scanned_for_facts(&[&document], &document);
+    assert_eq!((found(&report), noted(&report).len()), (vec![], 2));
+    assert_eq!(report.coverage.notes[0].note, format!("allowed by its digest; found: {RUNS_PROGRAM}"));
+    assert_eq!(found(&scanned_for_facts(&[b"word-two"], &document)), []);
+    let archive = zip(&[Member::stored("a.docx", &document)]);
+    assert_eq!(found(&scanned_for_facts(&[&archive], &archive)), [(RUNS_PROGRAM, "a.docx")]);
+}
+
+#[test]
+fn facts_count_where_a_scan_stops_at_a_limit() {
+    let limits = Limits { objects: 2, ..Limits::default() };
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("facts.yar"), FACTS).unwrap();
+    let engine = Engine::load(Config { rules_dir: Some(dir.path().to_owned()), limits, ..Config::default() }).unwrap();
+    let content = office("word-one word-two", "x");
+    let report = engine.worker().scan(&Input { content: &content, name: None, types: ScanTypes::VIRUS }, &Unlimited).unwrap();
+    assert_eq!((found(&report), hidden(&report)), (vec![(RUNS_PROGRAM, "")], vec!["Heuristics.Limits.Objects"]));
+    let pictures_only = Input { content: &content, name: None, types: ScanTypes::parse(["nsfw"]).unwrap() };
+    let report = engine.worker().scan(&pictures_only, &Unlimited).unwrap();
+    assert!(report.notes.is_empty() && report.engines.is_empty());
+}
+
 #[test]
 fn the_fingerprint_follows_the_limits() {
     let one = engine(Limits::default()).fingerprint();

@@ -1,8 +1,9 @@
 //! The rule pack: what the binary brings along.
 
 /// A name and a source for each file.
-pub(super) const SOURCES: [(&str, &str); 9] = [
+pub(super) const SOURCES: [(&str, &str); 10] = [
     ("eicar.yar", include_str!("../../rules/eicar.yar")),
+    ("desktop.yar", include_str!("../../rules/desktop.yar")),
     ("destruction.yar", include_str!("../../rules/destruction.yar")),
     ("pdf.yar", include_str!("../../rules/pdf.yar")),
     ("powershell.yar", include_str!("../../rules/powershell.yar")),

@@ -12,8 +12,8 @@ fn load(files: &[(&str, &str)]) -> Result<Rules, LoadError> {
     Rules::load(Some(dir.path()))
 }
 
-fn names(hits: Result<Vec<Hit>, GaveUp>) -> Vec<(Kind, String)> {
-    hits.unwrap().into_iter().map(|hit| (hit.kind, hit.signature)).collect()
+fn names(matched: Result<Matched, GaveUp>) -> Vec<(Kind, String)> {
+    matched.unwrap().hits.into_iter().map(|hit| (hit.kind, hit.signature)).collect()
 }
 
 fn refusal(files: &[(&str, &str)]) -> (PathBuf, usize, String) {
@@ -69,7 +69,7 @@ fn matches_that_are_dropped_at_the_bound_give_up() {
     let mut scanner = Scanner { rules: &rules, scanner: new_scanner(&rules.compiled, 10) };
     let scan = |scanner: &mut Scanner<'_>, object: &[u8]| scanner.scan_within(object, AMPLE, 10);
     assert_eq!(scan(&mut scanner, &b"abcd".repeat(11)), Err(GaveUp));
-    assert_eq!(scan(&mut scanner, &b"abcd".repeat(9)), Ok(Vec::new()));
+    assert_eq!(scan(&mut scanner, &b"abcd".repeat(9)), Ok(Matched::default()));
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn matches_past_the_bound_do_not_hide_a_plain_pattern() {
 fn counts_are_exact_below_the_bound() {
     let rules = load(&[("a.yar", "rule three { strings: $a = \"abcd\" condition: #a == 3 and @a[3] == 8 }")]).unwrap();
     assert_eq!(names(rules.scanner().scan(b"abcdabcdabcd", AMPLE)), [(Kind::Malware, "three".to_owned())]);
-    assert_eq!(rules.scanner().scan(b"abcdabcd", AMPLE), Ok(Vec::new()));
+    assert_eq!(rules.scanner().scan(b"abcdabcd", AMPLE), Ok(Matched::default()));
 }
 
 #[test]
@@ -132,6 +132,35 @@ fn metadata_says_what_is_reported() {
 }
 
 #[test]
+fn rules_state_facts_and_notes_without_being_detections() {
+    let rules = load(&[(
+        "a.yar",
+        r#"
+        rule first { meta: fact = "executes" description = "a shell" condition: filesize == 1 }
+        rule second { meta: fact = "fetches" fact = "decodes" fact = "dances" signature = "Two.Facts" condition: filesize == 1 }
+        rule third { meta: kind = "malware" fact = "drops" condition: filesize == 1 }
+        rule fourth { meta: kind = "note" signature = "Seen.Before" description = "a form" condition: filesize == 1 }
+        rule fifth : note { condition: filesize == 1 }
+        rule sixth { meta: fact = "dances" condition: filesize == 2 }
+        "#,
+    )])
+    .unwrap();
+    let Matched { hits, statements } = rules.scanner().scan(b"x", AMPLE).unwrap();
+    assert_eq!(hits, [Hit { kind: Kind::Malware, signature: "third".into() }]);
+    let expected = [
+        Statement::Fact(Fact::Executes, "a shell".into()),
+        Statement::Fact(Fact::Fetches, "Two.Facts".into()),
+        Statement::Fact(Fact::Decodes, "Two.Facts".into()),
+        Statement::Fact(Fact::Drops, "third".into()),
+        Statement::Note("Seen.Before: a form".into()),
+        Statement::Note("fifth".into()),
+    ];
+    assert_eq!(statements, expected);
+    // A word that is no fact makes no rule harmless.
+    assert_eq!(names(rules.scanner().scan(b"xx", AMPLE)), [(Kind::Malware, "sixth".to_owned())]);
+}
+
+#[test]
 fn files_may_share_names_of_rules_and_a_signature_counts_once() {
     let rule = "rule same { condition: filesize == 1 }";
     let rules = load(&[("a.yar", rule), ("b.yar", rule)]).unwrap();
@@ -150,8 +179,8 @@ fn a_scanner_forgets_the_object_before() {
     let rules = load(&[("a.yar", "rule one { strings: $a = \"needle\" condition: $a }")]).unwrap();
     let mut scanner = rules.scanner();
     for _ in 0..3 {
-        assert_eq!(scanner.scan(b"a needle", AMPLE).unwrap().len(), 1);
-        assert_eq!(scanner.scan(b"a noodle", AMPLE), Ok(Vec::new()));
+        assert_eq!(scanner.scan(b"a needle", AMPLE).unwrap().hits.len(), 1);
+        assert_eq!(scanner.scan(b"a noodle", AMPLE), Ok(Matched::default()));
     }
 }
 

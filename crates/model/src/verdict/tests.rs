@@ -13,7 +13,12 @@ fn examined(engine: EngineName) -> EngineReport {
 
 /// Every engine answered and found nothing; there was no picture.
 fn nothing_found() -> Report {
-    Report { engines: EVERYTHING.map(examined).to_vec(), coverage: Coverage::default(), pictures: Some(Pictures::default()) }
+    Report {
+        engines: EVERYTHING.map(examined).to_vec(),
+        coverage: Coverage::default(),
+        pictures: Some(Pictures::default()),
+        notes: Vec::new(),
+    }
 }
 
 trait With {

@@ -257,7 +257,7 @@ mod tests {
             notes: vec![Note { path: String::new(), note: "bytes after the end".into() }],
             answered: Vec::new(),
         };
-        let virus = Some(VirusFinding { primary: None, detections: Vec::new() });
+        let virus = Some(VirusFinding::default());
         let failure = Some(Failure { code: FailureCode::EngineUnavailable, message: "No answer.".into() });
         Judgement { verdict: Verdict::Mixed, virus, nsfw: Some(nsfw), coverage, failure }
     }

@@ -3,7 +3,7 @@
 use std::{num::NonZeroUsize, time::Duration};
 
 use bytes::Bytes;
-use filesafety_engine::Engine;
+use filesafety_engine::{Engine, name_class};
 use filesafety_model::{
     Ask, Coverage, EngineOutcome, EngineReport, FailureCode, Judgement, Pictures, Policy, Reason, Report, ScanTypes, Unexamined, decide,
 };
@@ -66,8 +66,8 @@ impl Judge {
     }
 
     fn fingerprint_of(&self, engine: &str, types: ScanTypes, file_name: Option<&str>) -> String {
-        let extension = file_name.and_then(|name| name.rsplit_once('.')).map(|(_, extension)| extension.to_lowercase()).unwrap_or_default();
-        format!("{};{extension};{};{engine}", types.names().join(","), self.policy)
+        let name = file_name.map(name_class).unwrap_or_default();
+        format!("{};{name};{};{engine}", types.names().join(","), self.policy)
     }
 
     /// Judges `file` in the turn it has; an engine that does not answer is asked again for as long as `terms` allow.
@@ -141,7 +141,12 @@ impl Judge {
         let answered = |engine: &_| EngineReport { engine: *engine, outcome: EngineOutcome::Examined, detections: Vec::new() };
         let mut coverage = Coverage::default();
         coverage.add_unexamined(Unexamined::new("", reason, detail));
-        let report = Report { engines: ask.required.iter().map(answered).collect(), coverage, pictures: Some(Pictures::default()) };
+        let report = Report {
+            engines: ask.required.iter().map(answered).collect(),
+            coverage,
+            pictures: Some(Pictures::default()),
+            notes: Vec::new(),
+        };
         Judged { judgement: decide(&self.policy, &ask, &report), fingerprint: None }
     }
 

@@ -112,7 +112,7 @@ pub(crate) fn judgement(verdict: Verdict) -> Judgement {
         reason: None,
         path: None,
     };
-    let virus = VirusFinding { primary: None, detections: vec![] };
+    let virus = VirusFinding::default();
     Judgement { verdict, virus: Some(virus), nsfw: Some(nsfw), coverage: Coverage::default(), failure: None }
 }
 

