@@ -7,7 +7,7 @@ use std::{
     collections::HashMap,
     fs::File,
     io::{self, BufRead, BufReader, Read},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use flate2::bufread::MultiGzDecoder;
@@ -214,12 +214,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn read_signatures(
-        &mut self,
-        path: &PathBuf,
-        known: Option<(&'static str, FileKind)>,
-        content: &mut impl Read,
-    ) -> Result<(), LoadError> {
+    fn read_signatures(&mut self, path: &Path, known: Option<(&'static str, FileKind)>, content: &mut impl Read) -> Result<(), LoadError> {
         if has_extension(path, "yar") || has_extension(path, "yara") {
             let mut rules = Vec::new();
             content.take(MAX_RULES).read_to_end(&mut rules).map_err(|error| self.damaged(&error))?;

@@ -100,13 +100,14 @@ fn options_of(text: &str) -> Result<(Form, usize), Refused> {
         }
     }
     let form = match sort.ok_or(INVALID)? {
-        'h' | 'i' if little == big => Form::Never,
+        'h' | 'i' | 'a' if little == big => Form::Never,
         'h' if length > MAX_HEX_DIGITS => return Err(INVALID),
         'h' => Form::Hexadecimal { big, exact },
         'i' if !matches!(length, 1 | 2 | 4 | 8) => return Err(INVALID),
         'i' => Form::Raw { big },
-        _ if little => return Err(INVALID),
+        'd' if little => return Err(INVALID),
         'd' => Form::Decimal { exact },
+        _ if little => return Err(Refused::Unsupported("ldb byte compare of either sort, least first")),
         _ => Form::Either { exact },
     };
     Ok((form, length))
@@ -142,10 +143,12 @@ impl Form {
                 digits(&turned, 16, exact)
             }
             Self::Decimal { exact } => digits(bytes, 10, exact),
-            // Seen so: two bytes are too few to tell.
-            Self::Either { .. } if bytes.len() < 3 => None,
-            Self::Either { exact } if bytes.starts_with(b"0x") || bytes.starts_with(b"0X") => digits(bytes, 16, exact),
-            Self::Either { exact } => digits(bytes, 10, exact).filter(|value| *value != 0 || bytes.contains(&b'0')),
+            Self::Either { exact } => match bytes.trim_ascii_start() {
+                // Seen so: two bytes are too few to tell.
+                [] | [_] | [_, _] => None,
+                [b'0', b'x' | b'X', ..] => digits(bytes, 16, exact),
+                _ => digits(bytes, 10, exact),
+            },
             Self::Raw { big } => {
                 let mut value = [0; 8];
                 if big {
@@ -217,6 +220,10 @@ mod tests {
             (">>22#hl4#=0xefbe", true),
             (">>22#hl4#=0xfeeb", false),
             (">>22#ab4#=0xbeef", false),
+            (">>22#ab4#=0", true),
+            (">>22#a4#=0", false),
+            (">>12#ab3#=31", false),
+            (">>11#ab4#=31", false),
             (">>22#db4#=0", true),
             (">>29#db4#=31", true),
             (">>29#db6#=31", true),

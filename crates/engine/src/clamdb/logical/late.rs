@@ -1,12 +1,8 @@
 //! Parts of logical signatures that are looked at once the matcher is through: regular expressions, comparisons, macros.
 
-use super::{
-    Facts, Macros,
-    compare::Compare,
-    locate::{Locator, Which},
-    pcre::Pcre,
-};
+use super::{Facts, Macros, compare::Compare, locate::Locator, pcre::Pcre};
 use crate::clamdb::{
+    body::Terms,
     load::Refused,
     program::{Exhausted, Work},
 };
@@ -19,7 +15,7 @@ pub(super) enum Late {
     Macro(Macro, Vec<Locator>),
 }
 
-/// `${least-most}group$`: a pattern of the group at such a distance from the first match of the part before.
+/// `${least-most}group$`: a pattern of the group at such a distance from a match of the part before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Macro {
     least: usize,
@@ -47,6 +43,18 @@ pub(in crate::clamdb) fn parse_group(digits: &str) -> Result<u8, Refused> {
     digits.parse().ok().filter(|group| *group < MAX_GROUPS).ok_or(Refused::Invalid("the number of a group of macros is below 32"))
 }
 
+impl Macro {
+    fn is_met(self, place: usize, so: &So<'_>, work: &mut Work<'_>) -> Result<bool, Exhausted> {
+        let (first, last) = (place.saturating_add(self.least), place.saturating_add(self.most));
+        for (target, pattern) in so.macros.group(self.group) {
+            if *target == so.target && pattern.next(first, last, work)?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
 /// What is known so far of a signature that is evaluated.
 pub(super) struct So<'a> {
     pub(super) facts: Facts<'a>,
@@ -67,18 +75,22 @@ impl Late {
                 if (so.counts)(compare.trigger) == 0 {
                     return Ok(0);
                 }
-                let place = place(locators, Which::Last, so, work)?;
+                let place = last_place(locators, so, work)?;
                 Ok(u32::from(place.is_some_and(|place| compare.holds(work.content, place))))
             }
             Self::Macro(asked, locators) => {
                 if number.checked_sub(1).is_none_or(|before| (so.counts)(before) == 0) {
                     return Ok(0);
                 }
-                let Some(place) = place(locators, Which::First, so, work)? else { return Ok(0) };
-                let (first, last) = (place.saturating_add(asked.least), place.saturating_add(asked.most));
-                for (target, pattern) in so.macros.group(asked.group) {
-                    if *target == so.target && pattern.stands_within(first, last, work)? {
-                        return Ok(1);
+                for locator in locators {
+                    let resolve = |terms: &Terms| terms.offset.resolve(work.content.len(), so.facts.executable);
+                    let mut next = resolve(&locator.terms());
+                    while let Some((first, last)) = next {
+                        let Some(place) = locator.next(first, last, work)? else { break };
+                        if asked.is_met(place, so, work)? {
+                            return Ok(1);
+                        }
+                        next = Some((place + 1, last));
                     }
                 }
                 Ok(0)
@@ -87,16 +99,14 @@ impl Late {
     }
 }
 
-fn place(locators: &[Locator], which: Which, so: &So<'_>, work: &mut Work<'_>) -> Result<Option<usize>, Exhausted> {
-    let mut best = None;
+fn last_place(locators: &[Locator], so: &So<'_>, work: &mut Work<'_>) -> Result<Option<usize>, Exhausted> {
+    let mut last = None;
     for locator in locators {
-        let found = locator.locate(which, |terms| terms.offset.resolve(so.facts.length, so.facts.executable), work)?;
-        best = match which {
-            Which::First => best.into_iter().chain(found).min(),
-            Which::Last => best.into_iter().chain(found).max(),
-        };
+        if let Some(range) = locator.terms().offset.resolve(work.content.len(), so.facts.executable) {
+            last = locator.last(range, work)?.max(last);
+        }
     }
-    Ok(best)
+    Ok(last)
 }
 
 #[cfg(test)]

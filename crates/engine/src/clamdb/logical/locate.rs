@@ -19,13 +19,6 @@ pub(super) struct Locator {
     terms: Terms,
 }
 
-/// Which of the matches is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Which {
-    First,
-    Last,
-}
-
 /// Longer distances are not put into an expression.
 const MAX_REPEAT: u32 = 60_000;
 /// Work that a search counts as, beside the bytes it sees.
@@ -39,31 +32,22 @@ impl Locator {
         Ok(Self { regex: regex.map_err(|_| unsupported)?, terms })
     }
 
-    /// Where the first or the last match begins.
-    pub(super) fn locate(
-        &self,
-        which: Which,
-        resolve: impl Fn(&Terms) -> Option<(usize, usize)>,
-        work: &mut Work<'_>,
-    ) -> Result<Option<usize>, Exhausted> {
-        let Some((first, last)) = resolve(&self.terms) else { return Ok(None) };
+    pub(super) fn terms(&self) -> Terms {
+        self.terms
+    }
+
+    /// Where the last match begins that begins in that range, both ends inside.
+    pub(super) fn last(&self, (first, last): (usize, usize), work: &mut Work<'_>) -> Result<Option<usize>, Exhausted> {
         let (mut from, mut found) = (first, None);
         while let Some(at) = self.next(from, last, work)? {
             found = Some(at);
-            if which == Which::First {
-                break;
-            }
             from = at + 1;
         }
         Ok(found)
     }
 
-    /// Whether a match begins from `first` to `last`.
-    pub(super) fn stands_within(&self, first: usize, last: usize, work: &mut Work<'_>) -> Result<bool, Exhausted> {
-        self.next(first, last, work).map(|found| found.is_some())
-    }
-
-    fn next(&self, from: usize, last: usize, work: &mut Work<'_>) -> Result<Option<usize>, Exhausted> {
+    /// Where the first match begins that begins from `from` to `last`.
+    pub(super) fn next(&self, from: usize, last: usize, work: &mut Work<'_>) -> Result<Option<usize>, Exhausted> {
         if from > work.content.len() {
             return Ok(None);
         }
@@ -144,8 +128,7 @@ mod tests {
         let terms = Terms { target: 0, offset: Offset::Any, fold, word };
         let locator = Locator::new(&Pattern::parse(text).unwrap(), terms).unwrap();
         let mut work = Work { content, left: 1 << 30 };
-        let mut locate = |which| locator.locate(which, |_| Some((0, content.len())), &mut work).unwrap();
-        (locate(Which::First), locate(Which::Last))
+        (locator.next(0, content.len(), &mut work).unwrap(), locator.last((0, content.len()), &mut work).unwrap())
     }
 
     #[test]
@@ -159,7 +142,7 @@ mod tests {
         assert_eq!(places("6162{1-2}4142", Word::Any, false, content), (Some(5), Some(5)));
         assert_eq!(places("6162(2e|0a)4142", Word::Any, false, content), (Some(5), Some(5)));
         assert_eq!(places("6162!(2d|0a)", Word::Any, false, content), (Some(5), Some(11)));
-        assert_eq!(places("6?62?d", Word::Any, false, content), (Some(2), Some(2)));
+        assert_eq!(places("6?622?6162", Word::Any, false, content), (Some(2), Some(2)));
         assert_eq!(places("7a7a", Word::Any, false, content), (None, None));
     }
 
@@ -177,6 +160,6 @@ mod tests {
         let locator = Locator::new(&Pattern::parse("6161").unwrap(), terms).unwrap();
         let content = vec![b'a'; 100_000];
         let mut work = Work { content: &content, left: 1_000_000 };
-        assert_eq!(locator.locate(Which::Last, |_| Some((0, content.len())), &mut work), Err(Exhausted));
+        assert_eq!(locator.last((0, content.len()), &mut work), Err(Exhausted));
     }
 }

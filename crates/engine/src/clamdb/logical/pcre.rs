@@ -83,7 +83,8 @@ impl Pcre {
     pub(super) fn count(&self, needed: u32, executable: Option<&Executable>, work: &mut Work<'_>) -> Result<u32, Exhausted> {
         let Some(regex) = self.regex.get_or_init(|| self.compile()) else { return Ok(0) };
         let Some((first, last)) = self.offset.resolve(work.content.len(), executable) else { return Ok(0) };
-        let subject = if self.flags.encompass { work.content.get(..last).unwrap_or(work.content) } else { work.content };
+        let subject =
+            if self.flags.encompass && !self.flags.rolling { work.content.get(..last).unwrap_or(work.content) } else { work.content };
         let last = if self.offset == Offset::Any || self.flags.rolling { usize::MAX } else { last };
         let (mut from, mut count) = (first, 0);
         while from <= subject.len() && count < needed {
