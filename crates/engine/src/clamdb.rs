@@ -14,6 +14,7 @@ mod names;
 mod offset;
 mod passwords;
 mod pattern;
+mod picture;
 mod program;
 mod runs;
 mod sources;

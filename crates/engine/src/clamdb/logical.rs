@@ -18,13 +18,14 @@ use super::{
     names::NameId,
     offset::Offset,
     pattern::Pattern,
+    picture,
     program::{Exhausted, Work},
     types::ClamType,
 };
 use compare::Compare;
 use description::{Conditions, parse_description};
 use expression::Expression;
-use late::{Late, Macro, So};
+use late::{Late, Macro, So, parse_picture};
 use locate::Locator;
 use pcre::Pcre;
 
@@ -41,6 +42,8 @@ pub(super) struct Logical {
     /// How many parts they have.
     subs: u32,
     macros: Macros,
+    /// Which ask for a picture of that hash.
+    pictures: HashMap<u64, Vec<u32>>,
 }
 
 /// Patterns that parts of signatures speak of by the number of their group.
@@ -85,6 +88,7 @@ enum Sub {
     Regex(Pcre),
     Compare(Compare),
     Macro(Macro),
+    Picture(u64),
 }
 
 /// What an object is, as far as signatures ask.
@@ -133,7 +137,7 @@ impl Logical {
         self.subs = first_sub.checked_add(count).ok_or(Refused::Invalid("more signatures than can be held"))?;
         let mut late = Vec::new();
         let triggers = line.subs.iter().map(|sub| match sub {
-            Sub::Pattern { .. } | Sub::Compare(_) | Sub::Macro(_) => 1,
+            Sub::Pattern { .. } | Sub::Compare(_) | Sub::Macro(_) | Sub::Picture(_) => 1,
             Sub::Regex(regex) => regex.needed(),
         });
         let needed = triggers.fold(line.expression.needed(), u32::max);
@@ -141,6 +145,7 @@ impl Logical {
             match sub {
                 Sub::Compare(compare) => late.push((number, Late::Compare(compare.clone(), locators(&line.subs, Some(compare.trigger))?))),
                 Sub::Macro(asked) => late.push((number, Late::Macro(*asked, locators(&line.subs, number.checked_sub(1))?))),
+                Sub::Picture(hash) => late.push((number, Late::Picture(*hash))),
                 Sub::Pattern { .. } | Sub::Regex(_) => {}
             }
         }
@@ -156,12 +161,17 @@ impl Logical {
                     }
                 }
                 Sub::Regex(regex) => late.push((number, Late::Regex(regex))),
-                Sub::Compare(_) | Sub::Macro(_) => {}
+                Sub::Compare(_) | Sub::Macro(_) | Sub::Picture(_) => {}
             }
         }
         // Those that regular expressions may be triggered by come first.
         late.sort_by_key(|(number, late)| (matches!(late, Late::Regex(_)), *number));
         let number = u32::try_from(self.signatures.len()).unwrap_or(u32::MAX);
+        for (_, late) in &late {
+            if let Late::Picture(hash) = late {
+                self.pictures.entry(*hash).or_default().push(number);
+            }
+        }
         let triggered = late.iter().any(|(_, late)| matches!(late, Late::Regex(regex) if regex.is_triggered(&|_| 0)));
         if line.expression.holds(&|_| 0) || triggered {
             self.unprovoked.push(number);
@@ -183,7 +193,9 @@ impl Logical {
         found: &mut Vec<NameId>,
     ) -> Result<(), Exhausted> {
         let of = |sub: &u32| self.signatures.partition_point(|signature| signature.first_sub <= *sub).saturating_sub(1) as u32;
-        let mut candidates: Vec<u32> = touched.subs.keys().map(of).chain(self.unprovoked.iter().copied()).collect();
+        let picture = if self.pictures.is_empty() { None } else { picture::hash(work.content) };
+        let pictured = picture.and_then(|hash| self.pictures.get(&hash)).into_iter().flatten().copied();
+        let mut candidates: Vec<u32> = touched.subs.keys().map(of).chain(self.unprovoked.iter().copied()).chain(pictured).collect();
         candidates.sort_unstable();
         candidates.dedup();
         let mut complete = Ok(());
@@ -193,7 +205,7 @@ impl Logical {
                 continue;
             }
             // One that meets a limit must not keep the others from being told.
-            match signature.holds(facts, touched, &self.macros, work) {
+            match signature.holds(facts, touched, (&self.macros, picture), work) {
                 Ok(true) => found.push(signature.name),
                 Ok(false) => {}
                 Err(exhausted) => complete = Err(exhausted),
@@ -204,7 +216,13 @@ impl Logical {
 }
 
 impl Signature {
-    fn holds(&self, facts: Facts<'_>, touched: &Touched, macros: &Macros, work: &mut Work<'_>) -> Result<bool, Exhausted> {
+    fn holds(
+        &self,
+        facts: Facts<'_>,
+        touched: &Touched,
+        (macros, picture): (&Macros, Option<u64>),
+        work: &mut Work<'_>,
+    ) -> Result<bool, Exhausted> {
         let mut counts = [0u32; MAX_SUBS];
         for (sub, count) in counts.iter_mut().take(self.expression.subs()).enumerate() {
             *count = touched.subs.get(&(self.first_sub + sub as u32)).copied().unwrap_or(0);
@@ -212,7 +230,7 @@ impl Signature {
         for (number, late) in &self.late {
             let so_far = counts;
             let count = |sub: usize| so_far.get(sub).copied().unwrap_or(0);
-            let so = So { facts, target: self.target, needed: self.expression.needed(), counts: &count, macros };
+            let so = So { facts, target: self.target, needed: self.expression.needed(), counts: &count, macros, picture };
             let matches = late.count(*number, &so, work)?;
             counts.get_mut(*number).into_iter().for_each(|count| *count = matches);
         }
@@ -228,7 +246,7 @@ fn locators(subs: &[Sub], number: Option<usize>) -> Result<Vec<Locator>, Refused
             plain.chain(wide.iter().map(|terms| Locator::new(&pattern.widened(), *terms))).collect()
         }
         Some(Sub::Regex(_)) => Err(Refused::Unsupported("ldb comparison behind a PCRE")),
-        Some(Sub::Compare(_) | Sub::Macro(_)) => Ok(Vec::new()),
+        Some(Sub::Compare(_) | Sub::Macro(_) | Sub::Picture(_)) => Ok(Vec::new()),
         None => Err(Refused::Invalid("a part refers to one that is not there")),
     }
 }
@@ -241,7 +259,7 @@ fn parse_sub(text: &str, number: usize, target: u8) -> Result<Sub, Refused> {
         return Macro::parse(text).map(Sub::Macro);
     }
     if text.starts_with("fuzzy_img#") {
-        return Err(Refused::Unsupported("ldb fuzzy_img"));
+        return parse_picture(text.strip_prefix("fuzzy_img#").unwrap_or_default()).map(Sub::Picture);
     }
     if text.contains('#') {
         return Compare::parse(text).map(Sub::Compare);

@@ -30,7 +30,8 @@ pub(super) fn hash(content: &[u8]) -> Option<u64> {
     let mut rows = small.rows().map(|row| row.map(|dot| f64::from(dot.0[0])).collect::<Vec<_>>());
     // Rows first: 32 lines of the lowest frequencies across, then those down each.
     let across: Vec<Vec<f64>> = rows.by_ref().map(|row| lowest(&row)).collect();
-    let down: Vec<Vec<f64>> = (0..FREQUENCIES).map(|at| lowest(&across.iter().filter_map(|row| row.get(at).copied()).collect::<Vec<_>>())).collect();
+    let down: Vec<Vec<f64>> =
+        (0..FREQUENCIES).map(|at| lowest(&across.iter().filter_map(|row| row.get(at).copied()).collect::<Vec<_>>())).collect();
     let frequencies: Vec<f64> = (0..FREQUENCIES).flat_map(|row| down.iter().filter_map(move |column| column.get(row).copied())).collect();
     let median = median(&frequencies)?;
     Some(frequencies.iter().fold(0, |hash, frequency| hash << 1 | u64::from(*frequency > median)))

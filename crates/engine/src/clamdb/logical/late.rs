@@ -13,6 +13,8 @@ pub(super) enum Late {
     Compare(Compare, Vec<Locator>),
     /// And where the part before it matches.
     Macro(Macro, Vec<Locator>),
+    /// The object is a picture of this hash.
+    Picture(u64),
 }
 
 /// `${least-most}group$`: a pattern of the group at such a distance from a match of the part before.
@@ -21,6 +23,14 @@ pub(super) struct Macro {
     least: usize,
     most: usize,
     group: u8,
+}
+
+/// `fuzzy_img#hash#0`; other distances than 0 are no signatures of this level.
+pub(super) fn parse_picture(text: &str) -> Result<u64, Refused> {
+    let invalid = Refused::Invalid("after fuzzy_img# come 16 hexadecimal digits, and no distance but 0");
+    let (digits, distance) = text.split_once('#').unwrap_or((text, "0"));
+    let is_hash = digits.len() == 16 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    if distance == "0" && is_hash { u64::from_str_radix(digits, 16).map_err(|_| invalid) } else { Err(invalid) }
 }
 
 /// The number of a group is below this.
@@ -63,6 +73,7 @@ pub(super) struct So<'a> {
     pub(super) needed: u32,
     pub(super) counts: &'a dyn Fn(usize) -> u32,
     pub(super) macros: &'a Macros,
+    pub(super) picture: Option<u64>,
 }
 
 impl Late {
@@ -71,6 +82,7 @@ impl Late {
         match self {
             Self::Regex(regex) if !regex.is_triggered(so.counts) => Ok(0),
             Self::Regex(regex) => regex.count(so.needed, so.facts.executable, work),
+            Self::Picture(hash) => Ok(u32::from(so.picture == Some(*hash))),
             Self::Compare(compare, locators) => {
                 if (so.counts)(compare.trigger) == 0 {
                     return Ok(0);

@@ -417,3 +417,19 @@ fn objects_have_the_target_of_their_type() {
     let none = marked(b"PK\x03\x04");
     assert_eq!(scan(&database(&[("a.ndb", &format!("T:14:*:{}", hex_text("leaf_marker")))]), &none), Findings::default());
 }
+
+#[test]
+fn pictures_are_known_by_their_hash() {
+    let content = picture::tests::picture(5, image::ImageFormat::Png);
+    let hash = format!("fuzzy_img#{:016x}", picture::hash(&content).unwrap());
+    for (expression, subs, expected) in [
+        ("0", vec![hash.clone()], true),
+        ("0", vec![format!("{}#0", hash.to_uppercase().replace("FUZZY_IMG", "fuzzy_img"))], true),
+        ("0", vec!["fuzzy_img#0123456789abcdef".to_owned()], false),
+        ("0&1", vec![hash.clone(), hex_text("IHDR")], true),
+        ("1&(0=0)", vec![hash, hex_text("IHDR")], false),
+    ] {
+        let subs: Vec<_> = subs.iter().map(String::as_str).collect();
+        assert_eq!(logical(expression, &subs, &content), expected, "{expression} {subs:?}");
+    }
+}
