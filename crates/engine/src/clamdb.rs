@@ -4,8 +4,10 @@
 //! files that nobody signed end in `.UNOFFICIAL`, as ClamAV shows them.
 
 mod body;
+mod cache;
 mod digests;
 mod executable;
+mod flat;
 mod load;
 mod logical;
 mod magic;
@@ -21,14 +23,21 @@ mod sources;
 mod types;
 mod window;
 
-use std::path::Path;
+use std::{
+    io,
+    os::fd::{BorrowedFd, OwnedFd},
+    path::Path,
+    sync::Arc,
+};
 
 use filesafety_model::Kind;
+use serde::{Deserialize, Serialize};
 
 use crate::{LoadError, unpack::Member, yara::Hit};
 use body::{Body, Touched};
-use digests::Digests;
+use digests::{Digests, Sums};
 use executable::{Executable, Sort};
+use flat::{Block, Damaged};
 use logical::{Facts, Logical};
 use magic::Magics;
 use members::Members;
@@ -44,7 +53,31 @@ pub(crate) use sources::RuleFile;
 pub use sources::{Counts, Source};
 pub(crate) use types::ClamType;
 
-/// All signatures in force; shared by all threads.
+/// What is to be told of signatures, compiled with them.
+#[derive(Serialize, Deserialize)]
+struct About {
+    counts: Counts,
+    sources: Vec<Source>,
+    /// Names that are only possibly unwanted.
+    unwanted: Runs,
+    /// Names that somebody has signed.
+    signed: Runs,
+    small: Small,
+    fingerprint: [u8; 32],
+}
+
+/// What there is little of: lines, as they were read.
+#[derive(Default, Serialize, Deserialize)]
+struct Small {
+    members: Vec<(String, NameId)>,
+    magics: Vec<String>,
+    passwords: Vec<String>,
+    /// The group, the target, and the pattern.
+    macros: Vec<(u8, u8, String)>,
+    rules: Vec<RuleFile>,
+}
+
+/// All signatures in force; shared by all threads, and by all processes that have its file.
 pub(crate) struct Database {
     files: Digests,
     sections: Digests,
@@ -56,14 +89,8 @@ pub(crate) struct Database {
     magics: Magics,
     passwords: Vec<Password>,
     names: Names,
-    /// Names that are only possibly unwanted.
-    unwanted: Runs,
-    /// Names that somebody has signed.
-    signed: Runs,
-    rules: Vec<RuleFile>,
-    counts: Counts,
-    sources: Vec<Source>,
-    fingerprint: [u8; 32],
+    about: About,
+    block: Arc<Block>,
 }
 
 /// One object to scan.
@@ -94,13 +121,63 @@ const WORK_PER_BYTE: u64 = 32;
 const UNOFFICIAL: &str = ".UNOFFICIAL";
 
 impl Database {
-    /// Reads every signature file of `dir`.
+    /// All signature files of `dir`, read and compiled, or mapped from the folder `cache` where a former call compiled the same ones.
     ///
     /// # Errors
     /// A file that cannot be read, a database that is not what was made, a bad line in one that is signed. A bad line elsewhere is
-    /// skipped and counted.
-    pub(crate) fn load(dir: Option<&Path>, settings: &Settings) -> Result<Self, LoadError> {
-        load::load(dir, settings)
+    /// skipped and counted. Without a usable cache, all is compiled in memory.
+    pub(crate) fn load(dir: Option<&Path>, cache: Option<&Path>, settings: &Settings) -> Result<Self, LoadError> {
+        load::load(dir, cache, settings)
+    }
+
+    /// A file from which [`Database::of_file`] makes the same, also in another process.
+    #[cfg_attr(not(test), allow(dead_code, reason = "for processes that scan apart from the one that loads"))]
+    pub(crate) fn file(&self) -> BorrowedFd<'_> {
+        self.block.file()
+    }
+
+    /// What [`Database::file`] of a process of this same program gave.
+    ///
+    /// # Errors
+    /// It is something else.
+    #[cfg_attr(not(test), allow(dead_code, reason = "for processes that scan apart from the one that loads"))]
+    pub(crate) fn of_file(file: OwnedFd) -> Result<Self, LoadError> {
+        Self::read(&Block::open(file).map_err(|error| LoadError::Signatures { message: error.to_string() })?)
+    }
+
+    /// All tables, in the order in which they are compiled.
+    fn read(block: &Arc<Block>) -> Result<Self, LoadError> {
+        Self::read_tables(block).map_err(|error| LoadError::Signatures { message: error.to_string() })
+    }
+
+    fn read_tables(block: &Arc<Block>) -> io::Result<Self> {
+        let reader = &mut block.reader();
+        let damaged = io::Error::other::<Damaged>;
+        cache::skip_manifest(reader).map_err(damaged)?;
+        let about: About = serde_json::from_slice(&reader.section::<u8>().map_err(damaged)?)?;
+        let small = &about.small;
+        // Lines that were read once are read again; none is refused now.
+        let members = Members::of(&small.members);
+        let magics = Magics::of(&small.magics);
+        let passwords = small.passwords.iter().filter_map(|line| passwords::parse(line).ok()).map(|(_, password)| password).collect();
+        let macros = logical::Macros::of(&small.macros);
+        let tables = || {
+            Ok(Self {
+                files: Digests::read(reader)?,
+                sections: Digests::read(reader)?,
+                imports: Digests::read(reader)?,
+                allowed: Digests::read(reader)?,
+                names: Names::read(reader)?,
+                logical: Logical::read(reader, macros)?,
+                body: Body::read(reader)?,
+                members,
+                magics,
+                passwords,
+                about,
+                block: block.clone(),
+            })
+        };
+        tables().map_err(damaged)
     }
 
     /// Files that stand in memory, by name and text.
@@ -111,43 +188,47 @@ impl Database {
 
     /// Whether any signature can match.
     pub(crate) fn is_in_force(&self) -> bool {
-        self.counts.signatures() > 0
+        self.about.counts.signatures() > 0
     }
 
     /// What was read.
     pub(crate) fn counts(&self) -> &Counts {
-        &self.counts
+        &self.about.counts
     }
 
     /// The files that were read.
     pub(crate) fn sources(&self) -> &[Source] {
-        &self.sources
+        &self.about.sources
     }
 
     /// Rules for YARA-X that stood in databases.
     pub(crate) fn rules(&self) -> &[RuleFile] {
-        &self.rules
+        &self.about.small.rules
     }
 
     /// Changes with whatever can change a result.
     pub(crate) fn fingerprint(&self) -> [u8; 32] {
-        self.fingerprint
+        self.about.fingerprint
     }
 
-    /// All signatures that match the object itself, or that it is allowed.
-    pub(crate) fn scan(&self, object: Object<'_>) -> Findings {
+    /// All signatures that match the object itself, or that it is allowed. Matching ends once `in_time` says that no time is left.
+    pub(crate) fn scan(&self, object: Object<'_>, in_time: &dyn Fn() -> bool) -> Findings {
         let content = object.content;
         let mut found = Vec::new();
-        self.allowed.lookup(content, &mut found);
+        let sums = Sums::new(content);
+        sums.compute(self.allowed.wanted(content.len()).or(self.files.wanted(content.len())));
+        self.allowed.lookup(&sums, &mut found);
         if !found.is_empty() {
             return Findings { allowed: true, ..Findings::default() };
         }
-        self.files.lookup(content, &mut found);
+        self.files.lookup(&sums, &mut found);
         let executable = Executable::parse(content);
         if let Some(executable) = executable.as_ref().filter(|executable| executable.sort == Sort::Pe) {
             self.scan_pe(content, executable, &mut found);
         }
-        let complete = self.scan_bodies(object, executable.as_ref(), &mut found);
+        let amount = LEAST_WORK.saturating_add((content.len() as u64).saturating_mul(WORK_PER_BYTE));
+        let mut work = Work::new(content, amount, in_time);
+        let complete = self.scan_bodies(object, executable.as_ref(), &mut work, &mut found);
         let mut hits: Vec<_> = found.into_iter().map(|name| self.hit(name)).collect();
         hits.sort();
         hits.dedup();
@@ -175,7 +256,8 @@ impl Database {
     fn scan_pe(&self, content: &[u8], executable: &Executable, found: &mut Vec<NameId>) {
         if !self.sections.is_empty() {
             for section in executable.sections.iter().filter(|section| section.length > 0) {
-                self.sections.lookup(content.get(section.start..section.start + section.length).unwrap_or_default(), found);
+                let section = content.get(section.start..section.start + section.length).unwrap_or_default();
+                self.sections.lookup(&Sums::new(section), found);
             }
         }
         if let Some((digest, size)) = (!self.imports.is_empty()).then(|| executable::import_hash(content, executable)).flatten() {
@@ -183,28 +265,33 @@ impl Database {
         }
     }
 
-    fn scan_bodies(&self, object: Object<'_>, executable: Option<&Executable>, found: &mut Vec<NameId>) -> Result<(), Exhausted> {
-        if self.body.is_empty() && self.logical.len() == 0 {
+    fn scan_bodies(
+        &self,
+        object: Object<'_>,
+        executable: Option<&Executable>,
+        work: &mut Work<'_>,
+        found: &mut Vec<NameId>,
+    ) -> Result<(), Exhausted> {
+        if self.body.is_empty() && self.logical.is_empty() {
             return Ok(());
         }
         let content = object.content;
         let known = ClamType::known(content, executable.map(|executable| executable.sort));
         let target = self.magics.refine(content, known).target();
-        let mut work = Work { content, left: LEAST_WORK.saturating_add((content.len() as u64).saturating_mul(WORK_PER_BYTE)) };
         let mut touched = Touched::default();
-        let scanned = self.body.scan(executable, target, &mut work, &mut touched);
-        found.extend(&touched.signatures);
+        let scanned = self.body.scan(executable, target, work, &mut touched);
+        found.extend(touched.signatures());
         // What was counted in full may hold; that too little was counted must not make a negation true.
         if scanned.is_ok() {
             let facts = Facts { length: content.len(), target, executable, containers: object.containers };
-            self.logical.evaluate(facts, &touched, &mut work, found)?;
+            self.logical.evaluate(facts, &touched, work, found)?;
         }
         scanned
     }
 
     fn hit(&self, name: NameId) -> Hit {
-        let kind = if self.unwanted.contains(name) { Kind::Pua } else { Kind::Malware };
-        let suffix = if self.signed.contains(name) { "" } else { UNOFFICIAL };
+        let kind = if self.about.unwanted.contains(name) { Kind::Pua } else { Kind::Malware };
+        let suffix = if self.about.signed.contains(name) { "" } else { UNOFFICIAL };
         Hit { kind, signature: self.names.get(name) + suffix }
     }
 }

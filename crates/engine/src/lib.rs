@@ -42,6 +42,9 @@ pub struct Config {
     pub rules_dir: Option<PathBuf>,
     /// Of ClamAV signatures, load those too that name applications that are only possibly unwanted.
     pub clamdb_pua: bool,
+    /// A folder for what is compiled from signature files, so that it is compiled once; made where it is missing. Without one it is compiled
+    /// in memory at each load.
+    pub cache_dir: Option<PathBuf>,
     /// Ask this clamd as well; its answer is then required.
     pub clamd: Option<ClamdConfig>,
     pub limits: Limits,
@@ -66,6 +69,9 @@ pub enum LoadError {
     /// The rules do not fit together.
     #[error("the rules do not compile: {message}")]
     Rules { message: String },
+    /// Free some memory.
+    #[error("the ClamAV signatures cannot be compiled: {message}")]
+    Signatures { message: String },
     /// The build is damaged: the model is part of the program.
     #[error("the image model does not load: {message}")]
     Model { message: String },
@@ -128,7 +134,7 @@ impl Engine {
     /// # Errors
     /// The first thing that does not load, by what mends it.
     pub fn load(config: Config) -> Result<Self, LoadError> {
-        let clamdb = Database::load(config.rules_dir.as_deref(), &clamdb::Settings::new(config.clamdb_pua))?;
+        let clamdb = Database::load(config.rules_dir.as_deref(), config.cache_dir.as_deref(), &clamdb::Settings::new(config.clamdb_pua))?;
         let rules = Rules::load_with(config.rules_dir.as_deref(), clamdb.rules())?;
         let hashes = HashLists::load(config.rules_dir.as_deref())?;
         let classifier = Classifier::load()?;

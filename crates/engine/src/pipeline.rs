@@ -235,7 +235,8 @@ impl Walk<'_, '_> {
             return Vec::new();
         }
         let containers: Vec<_> = self.containers.iter().map(|opened| opened.kind).collect();
-        let found = self.engine.clamdb.scan(Object { content, containers: &containers });
+        let in_time = || !self.budget.time_left().is_zero();
+        let found = self.engine.clamdb.scan(Object { content, containers: &containers }, &in_time);
         if found.allowed {
             self.allowed_at = Some(self.depth);
             self.coverage.add_note(&self.path, "allowed by a ClamAV list: its signatures were not asked");

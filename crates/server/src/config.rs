@@ -132,6 +132,11 @@ impl std::fmt::Debug for Secret {
 }
 
 impl Config {
+    /// Where what the engines compile is kept.
+    pub fn engine_cache(&self) -> PathBuf {
+        self.data_dir.join("cache")
+    }
+
     /// What the resolved values mean together.
     pub fn new(resolved: &Resolved) -> Result<Self, ConfigError> {
         let read = Reader(resolved);

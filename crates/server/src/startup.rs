@@ -162,12 +162,9 @@ pub(crate) async fn watch_rules(state: Arc<AppState>, folder: PathBuf) {
 }
 
 fn engine_config(config: &Config) -> filesafety_engine::Config {
-    filesafety_engine::Config {
-        rules_dir: config.rules_dir.clone(),
-        clamdb_pua: config.clamdb_pua,
-        clamd: config.clamd.clone(),
-        limits: config.limits,
-    }
+    let (rules_dir, cache_dir) = (config.rules_dir.clone(), Some(config.engine_cache()));
+    let clamdb_pua = config.clamdb_pua;
+    filesafety_engine::Config { rules_dir, cache_dir, clamdb_pua, clamd: config.clamd.clone(), limits: config.limits }
 }
 
 /// Names, sizes and times of the folder's files.

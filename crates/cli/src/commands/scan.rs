@@ -64,17 +64,20 @@ pub(super) fn run(arguments: ScanArguments, config: Option<PathBuf>) -> Result<u
         ScanType::Nsfw => "nsfw",
     });
     let types = ScanTypes::parse(names)?;
-    let engine = EngineConfig {
-        rules_dir: config.rules_dir.clone(),
-        clamdb_pua: config.clamdb_pua,
-        clamd: config.clamd.clone(),
-        limits: config.limits,
-    };
+    let (rules_dir, cache_dir) = (config.rules_dir.clone(), cache_dir());
+    let clamdb_pua = config.clamdb_pua;
+    let engine = EngineConfig { rules_dir, cache_dir, clamdb_pua, clamd: config.clamd.clone(), limits: config.limits };
     let engine = Engine::load(engine).context("the engines cannot start")?;
     let mut printer = Printer::new(arguments.json, arguments.quiet);
     let standing = scan_all(&arguments.paths, &config, &engine, types, &mut printer)?;
     printer.finish()?;
     Ok(standing.exit_code())
+}
+
+/// `filesafety` in the user's folder for caches, where the environment names one: compiled signatures are kept there.
+fn cache_dir() -> Option<PathBuf> {
+    let of = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    Some(of("XDG_CACHE_HOME").or_else(|| Some(of("HOME")?.join(".cache")))?.join("filesafety"))
 }
 
 /// One thread walks, several judge, this one prints.

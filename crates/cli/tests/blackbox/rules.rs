@@ -76,3 +76,20 @@ fn a_change_that_does_not_compile_leaves_the_former_in_force() {
     wait_for("a word about it", Duration::from_secs(20), || server.said().iter().any(|line| line.contains("broken.yar")).then_some(()));
     holds_for("the former rule", Duration::from_secs(1), || scan(&server, TEXT)["verdict"] == "infected");
 }
+
+#[test]
+fn signatures_that_cannot_be_read_leave_the_former_in_force() {
+    let (server, folder) = start();
+    let hex: String = TEXT.iter().map(|byte| format!("{byte:02x}")).collect();
+    fs::write(folder.join("own.ndb"), format!("Own.Bad.Text:0:*:{hex}\n")).expect("written");
+    let infected = || scan(&server, TEXT)["verdict"] == "infected";
+    wait_for("the signature to be in force", Duration::from_secs(20), || infected().then_some(()));
+    let away = folder.with_extension("away");
+    fs::rename(&folder, &away).expect("renamed");
+    let told = |line: &String| line.contains("the former stay in force");
+    wait_for("a word about it", Duration::from_secs(20), || server.said().iter().any(told).then_some(()));
+    holds_for("the former signature", Duration::from_secs(1), infected);
+    fs::rename(&away, &folder).expect("renamed");
+    fs::remove_file(folder.join("own.ndb")).expect("removed");
+    wait_for("the signature to be gone", Duration::from_secs(20), || (!infected()).then_some(()));
+}

@@ -18,7 +18,12 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use super::{Database, digests};
+use super::{
+    Database,
+    cache::{self, Origin},
+    digests,
+    flat::Writer,
+};
 use crate::{LoadError, yara::folder};
 
 use container::{Header, Members};
@@ -55,11 +60,24 @@ struct Found {
     path: PathBuf,
 }
 
-/// Reads every signature file that stands in `dir` itself.
-pub(super) fn load(dir: Option<&Path>, settings: &Settings) -> Result<Database, LoadError> {
+/// Every signature file that stands in `dir` itself, compiled: by a former call, where the folder `cache` has what fits, or now.
+pub(super) fn load(dir: Option<&Path>, cache: Option<&Path>, settings: &Settings) -> Result<Database, LoadError> {
+    let Some(dir) = dir else {
+        return Database::read(&cache::in_memory(&|writer| Reading::new(settings.clone()).write(writer))?);
+    };
+    let paths = folder::files(dir, &kind::extensions())?;
+    let compile = |writer: &mut Writer<'_>| read_all(&paths, settings)?.write(writer);
+    let origin = Origin { folder: dir, paths: &paths, settings: format!("{settings:?}") };
+    let block = match cache.filter(|_| !paths.is_empty()) {
+        Some(cache) => cache::load(cache, &origin, &compile)?,
+        None => cache::in_memory(&compile)?,
+    };
+    Database::read(&block)
+}
+
+fn read_all(paths: &[PathBuf], settings: &Settings) -> Result<Reading, LoadError> {
     let mut reading = Reading::new(settings.clone());
-    let paths = dir.map_or_else(|| Ok(Vec::new()), |dir| folder::files(dir, &kind::extensions()))?;
-    let found = paths.into_iter().filter_map(|path| kind::of(&path).map(|(extension, kind)| Found { extension, kind, path }));
+    let found = paths.iter().filter_map(|path| kind::of(path).map(|(extension, kind)| Found { extension, kind, path: path.clone() }));
     let mut files = newest(found.collect())?;
     // What is to be ignored is known before what it ignores.
     files.sort_by_key(|found| found.kind != FileKind::Ignored);
@@ -72,7 +90,7 @@ pub(super) fn load(dir: Option<&Path>, settings: &Settings) -> Result<Database, 
     for found in &files {
         read(&mut reading, found, settings)?;
     }
-    Ok(reading.finish())
+    Ok(reading)
 }
 
 fn read(reading: &mut Reading, found: &Found, settings: &Settings) -> Result<(), LoadError> {
@@ -125,6 +143,11 @@ fn newest(mut files: Vec<Found>) -> Result<Vec<Found>, LoadError> {
 /// Signature files that stand in memory, by name and text.
 #[cfg(any(test, fuzzing))]
 pub(super) fn of_texts(files: &[(&str, &[u8])], settings: &Settings) -> Result<Database, LoadError> {
+    Database::read(&cache::in_memory(&|writer| read_texts(files, settings)?.write(writer))?)
+}
+
+#[cfg(any(test, fuzzing))]
+fn read_texts(files: &[(&str, &[u8])], settings: &Settings) -> Result<Reading, LoadError> {
     let mut reading = Reading::new(settings.clone());
     for ignored in [true, false] {
         for (name, text) in files {
@@ -145,7 +168,7 @@ pub(super) fn of_texts(files: &[(&str, &[u8])], settings: &Settings) -> Result<D
             }
         }
     }
-    Ok(reading.finish())
+    Ok(reading)
 }
 
 #[cfg(test)]

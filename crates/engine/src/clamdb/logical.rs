@@ -9,11 +9,12 @@ mod late;
 mod locate;
 mod pcre;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, io};
 
 use super::{
-    body::{Builder, Owner, Terms, Touched, Word},
+    body::{self, Owner, Terms, Touched, Word},
     executable::Executable,
+    flat::{Cursor, Damaged, Flat, Reader, Words, Writer},
     load::Refused,
     names::NameId,
     offset::Offset,
@@ -31,42 +32,55 @@ use pcre::Pcre;
 
 pub(super) use description::{is_executable, parse_target};
 pub(super) use expression::Range;
-pub(super) use late::parse_group;
+pub(super) use late::{Macros, check_macro, parse_group};
 
 /// All logical signatures.
-#[derive(Default)]
 pub(super) struct Logical {
-    signatures: Vec<Signature>,
-    /// Which hold when no part matched.
-    unprovoked: Vec<u32>,
-    /// How many parts they have.
-    subs: u32,
+    /// See [`Record`].
+    signatures: Flat<[u32; 4]>,
+    /// Of each signature the conditions, the parts that are no patterns, and the expression.
+    words: Flat<u32>,
+    /// Which are evaluated even when no part matched.
+    unprovoked: Flat<u32>,
+    /// By their numbers.
+    regexes: Vec<pcre::Compiled>,
     macros: Macros,
     /// Which ask for a picture of that hash.
     pictures: HashMap<u64, Vec<u32>>,
 }
 
-/// Patterns that parts of signatures speak of by the number of their group.
+/// Logical signatures as they are read.
 #[derive(Default)]
-struct Macros {
-    groups: HashMap<u8, Vec<(u8, Locator)>>,
+pub(super) struct Builder {
+    signatures: Vec<[u32; 4]>,
+    words: Words,
+    unprovoked: Vec<u32>,
+    regexes: u32,
+    /// The hash of a picture, and the signature that asks for it.
+    pictures: Vec<[u64; 2]>,
 }
 
-impl Macros {
-    /// With their targets.
-    fn group(&self, group: u8) -> &[(u8, Locator)] {
-        self.groups.get(&group).map_or(&[], Vec::as_slice)
-    }
-}
-
-struct Signature {
+/// What of a signature is asked of each that is touched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Record {
     name: NameId,
     target: u8,
-    conditions: Option<Box<Conditions>>,
-    first_sub: u32,
-    expression: Expression,
-    /// By the number of the part.
-    late: Vec<(usize, Late)>,
+    /// Where fewer patterns matched, it does not hold.
+    least: u32,
+    /// So many matches of a part can matter.
+    needed: u32,
+    /// Where its words begin.
+    at: u32,
+}
+
+impl Record {
+    fn pack(self) -> [u32; 4] {
+        [self.name, u32::from(self.target) | self.least << 8, self.needed, self.at]
+    }
+
+    fn unpack([name, target, needed, at]: [u32; 4]) -> Self {
+        Self { name, target: target as u8, least: target >> 8, needed, at }
+    }
 }
 
 /// A line that was read, not yet added.
@@ -118,67 +132,113 @@ pub(super) fn parse(line: &str) -> Result<Line<'_>, Refused> {
     Ok(Line { name, target, conditions, expression, subs })
 }
 
-impl Logical {
+impl Builder {
+    /// Adds the signature, and its patterns to the matcher.
+    pub(super) fn add(&mut self, line: Line<'_>, name: NameId, body: &mut body::Builder) -> Result<(), Refused> {
+        let signature = u32::try_from(self.signatures.len()).map_err(|_| Refused::Invalid("more signatures than can be held"))?;
+        let at = self.words.at();
+        line.conditions.put(&mut self.words);
+        let needed = line.needed();
+        let mut patterns = 0u64;
+        let late = line.late()?;
+        self.words.put(late.len() as u32);
+        for (part, late) in &late {
+            self.words.put(*part as u32);
+            late.put(&mut self.regexes, &mut self.words);
+            if let Late::Picture(hash) = late {
+                self.pictures.push([*hash, u64::from(signature)]);
+            }
+        }
+        for (part, sub) in line.subs.iter().enumerate() {
+            match sub {
+                Sub::Pattern { pattern, plain, wide } => {
+                    patterns |= 1 << part;
+                    let owner = Owner::Part { signature, part: part as u8, needed };
+                    if let Some(terms) = plain {
+                        body.add(pattern, *terms, owner);
+                    }
+                    if let Some(terms) = wide {
+                        body.add(&pattern.widened(), *terms, owner);
+                    }
+                }
+                Sub::Regex(_) | Sub::Compare(_) | Sub::Macro(_) | Sub::Picture(_) => {}
+            }
+        }
+        line.expression.put(&mut self.words);
+        // Regular expressions may be triggered by what does not match.
+        let least = line.expression.least(patterns);
+        let pictures = late.iter().filter(|(_, late)| matches!(late, Late::Picture(_))).fold(0, |bits, (part, _)| bits | 1 << part);
+        if line.expression.least(patterns | pictures) == 0 {
+            self.unprovoked.push(signature);
+        }
+        self.signatures.push(Record { name, target: line.target, least, needed, at }.pack());
+        Ok(())
+    }
+
     pub(super) fn len(&self) -> usize {
         self.signatures.len()
     }
 
-    /// Adds a pattern to a group that macros speak of.
-    pub(super) fn add_macro(&mut self, group: u8, target: u8, pattern: &Pattern) -> Result<(), Refused> {
-        let terms = Terms { target, offset: Offset::Any, fold: false, word: Word::Any };
-        self.macros.groups.entry(group).or_default().push((target, Locator::new(pattern, terms)?));
-        Ok(())
+    pub(super) fn write(&self, writer: &mut Writer<'_>) -> io::Result<()> {
+        writer.section(&[u64::from(self.regexes)])?;
+        writer.section(&self.signatures)?;
+        writer.section(&self.unprovoked)?;
+        writer.section(&self.pictures)?;
+        self.words.write(writer)
     }
+}
 
-    /// Adds the signature, and its parts to the matcher.
-    pub(super) fn add(&mut self, line: Line<'_>, name: NameId, body: &mut Builder) -> Result<(), Refused> {
-        let first_sub = self.subs;
-        let count = u32::try_from(line.subs.len()).unwrap_or(u32::MAX);
-        self.subs = first_sub.checked_add(count).ok_or(Refused::Invalid("more signatures than can be held"))?;
-        let mut late = Vec::new();
-        let triggers = line.subs.iter().map(|sub| match sub {
+impl Line<'_> {
+    /// So many matches of a part can matter.
+    fn needed(&self) -> u32 {
+        let of = |sub: &Sub| match sub {
             Sub::Pattern { .. } | Sub::Compare(_) | Sub::Macro(_) | Sub::Picture(_) => 1,
             Sub::Regex(regex) => regex.needed(),
-        });
-        let needed = triggers.fold(line.expression.needed(), u32::max);
-        for (number, sub) in line.subs.iter().enumerate() {
-            match sub {
-                Sub::Compare(compare) => late.push((number, Late::Compare(compare.clone(), locators(&line.subs, Some(compare.trigger))?))),
-                Sub::Macro(asked) => late.push((number, Late::Macro(*asked, locators(&line.subs, number.checked_sub(1))?))),
-                Sub::Picture(hash) => late.push((number, Late::Picture(*hash))),
-                Sub::Pattern { .. } | Sub::Regex(_) => {}
-            }
+        };
+        self.subs.iter().map(of).fold(self.expression.needed(), u32::max)
+    }
+
+    /// The parts that are no patterns, by their numbers; regular expressions last, which the others may trigger.
+    fn late(&self) -> Result<Vec<(usize, Late<'_>)>, Refused> {
+        let mut late = Vec::new();
+        for (part, sub) in self.subs.iter().enumerate() {
+            late.push((
+                part,
+                match sub {
+                    Sub::Pattern { .. } => continue,
+                    Sub::Regex(regex) => Late::Regex(regex),
+                    Sub::Compare(compare) => Late::Compare(compare, locators(&self.subs, Some(compare.trigger))?),
+                    Sub::Macro(asked) => Late::Macro(*asked, locators(&self.subs, part.checked_sub(1))?),
+                    Sub::Picture(hash) => Late::Picture(*hash),
+                },
+            ));
         }
-        for (number, sub) in line.subs.into_iter().enumerate() {
-            let owner = Owner::Sub(first_sub + number as u32, needed);
-            match sub {
-                Sub::Pattern { pattern, plain, wide } => {
-                    if let Some(terms) = plain {
-                        body.add(&pattern, terms, owner);
-                    }
-                    if let Some(terms) = wide {
-                        body.add(&pattern.widened(), terms, owner);
-                    }
-                }
-                Sub::Regex(regex) => late.push((number, Late::Regex(regex))),
-                Sub::Compare(_) | Sub::Macro(_) | Sub::Picture(_) => {}
-            }
+        late.sort_by_key(|(part, late)| (matches!(late, Late::Regex(_)), *part));
+        Ok(late)
+    }
+}
+
+impl Logical {
+    pub(super) fn read(reader: &mut Reader, macros: Macros) -> Result<Self, Damaged> {
+        let [regexes] = reader.numbers()?;
+        let regexes = u32::try_from(regexes).map_err(|_| Damaged)?;
+        let (signatures, unprovoked) = (reader.section()?, reader.section()?);
+        let mut pictures: HashMap<u64, Vec<u32>> = HashMap::new();
+        for &[hash, signature] in reader.section::<[u64; 2]>()?.iter() {
+            pictures.entry(hash).or_default().push(u32::try_from(signature).map_err(|_| Damaged)?);
         }
-        // Those that regular expressions may be triggered by come first.
-        late.sort_by_key(|(number, late)| (matches!(late, Late::Regex(_)), *number));
-        let number = u32::try_from(self.signatures.len()).unwrap_or(u32::MAX);
-        for (_, late) in &late {
-            if let Late::Picture(hash) = late {
-                self.pictures.entry(*hash).or_default().push(number);
-            }
-        }
-        let triggered = late.iter().any(|(_, late)| matches!(late, Late::Regex(regex) if regex.is_triggered(&|_| 0)));
-        if line.expression.holds(&|_| 0) || triggered {
-            self.unprovoked.push(number);
-        }
-        let conditions = (line.conditions != Conditions::default()).then(|| Box::new(line.conditions));
-        self.signatures.push(Signature { name, target: line.target, conditions, first_sub, expression: line.expression, late });
-        Ok(())
+        Ok(Self {
+            signatures,
+            unprovoked,
+            macros,
+            pictures,
+            words: reader.section()?,
+            regexes: (0..regexes).map(|_| pcre::Compiled::new()).collect(),
+        })
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.signatures.is_empty()
     }
 
     /// Adds the names of those that hold.
@@ -192,49 +252,62 @@ impl Logical {
         work: &mut Work<'_>,
         found: &mut Vec<NameId>,
     ) -> Result<(), Exhausted> {
-        let of = |sub: &u32| self.signatures.partition_point(|signature| signature.first_sub <= *sub).saturating_sub(1) as u32;
+        let signatures: &[[u32; 4]] = &self.signatures;
+        let unprovoked = self.unprovoked.iter().map(|signature| (*signature, 0));
         let picture = if self.pictures.is_empty() { None } else { picture::hash(work.content) };
-        let pictured = picture.and_then(|hash| self.pictures.get(&hash)).into_iter().flatten().copied();
-        let mut candidates: Vec<u32> = touched.subs.keys().map(of).chain(self.unprovoked.iter().copied()).chain(pictured).collect();
-        candidates.sort_unstable();
-        candidates.dedup();
+        let pictured = picture.and_then(|hash| self.pictures.get(&hash)).into_iter().flatten().map(|signature| (*signature, 0));
+        let mut candidates: Vec<(u32, u64)> = touched.logical().chain(unprovoked).chain(pictured).collect();
+        // Of one that is in both, that with matches stays.
+        candidates.sort_unstable_by_key(|&(signature, parts)| (signature, std::cmp::Reverse(parts)));
+        candidates.dedup_by_key(|(signature, _)| *signature);
         let mut complete = Ok(());
-        for signature in candidates.into_iter().filter_map(|number| self.signatures.get(number as usize)) {
-            let meant = signature.target == 0 || facts.target == Some(signature.target);
-            if !meant || !signature.conditions.as_ref().is_none_or(|conditions| conditions.hold(&facts)) {
+        for (signature, parts) in candidates {
+            let Some(record) = signatures.get(signature as usize).copied().map(Record::unpack) else { continue };
+            let meant = record.target == 0 || facts.target == Some(record.target);
+            if !meant || parts.count_ones() < record.least {
                 continue;
             }
+            let matches = |part: u8| touched.count(signature, parts, part);
             // One that meets a limit must not keep the others from being told.
-            match signature.holds(facts, touched, (&self.macros, picture), work) {
-                Ok(true) => found.push(signature.name),
+            match self.holds(record, facts, picture, &matches, work) {
+                Ok(true) => found.push(record.name),
                 Ok(false) => {}
                 Err(exhausted) => complete = Err(exhausted),
             }
         }
         complete
     }
-}
 
-impl Signature {
     fn holds(
         &self,
+        record: Record,
         facts: Facts<'_>,
-        touched: &Touched,
-        (macros, picture): (&Macros, Option<u64>),
+        picture: Option<u64>,
+        matches: &dyn Fn(u8) -> u32,
         work: &mut Work<'_>,
     ) -> Result<bool, Exhausted> {
-        let mut counts = [0u32; MAX_SUBS];
-        for (sub, count) in counts.iter_mut().take(self.expression.subs()).enumerate() {
-            *count = touched.subs.get(&(self.first_sub + sub as u32)).copied().unwrap_or(0);
+        let mut words = Cursor::new(&self.words, record.at);
+        if !Conditions::take(&mut words).hold(&facts) {
+            return Ok(false);
         }
-        for (number, late) in &self.late {
-            let so_far = counts;
-            let count = |sub: usize| so_far.get(sub).copied().unwrap_or(0);
-            let so = So { facts, target: self.target, needed: self.expression.needed(), counts: &count, macros, picture };
-            let matches = late.count(*number, &so, work)?;
-            counts.get_mut(*number).into_iter().for_each(|count| *count = matches);
+        let late = words.word();
+        // Of parts that are no patterns, what they came to.
+        let mut computed = [0u32; MAX_SUBS];
+        let mut is_computed = 0u64;
+        for _ in 0..late {
+            let part = words.word() as usize;
+            let count = |part: usize| {
+                computed.get(part).copied().filter(|_| is_computed >> (part & 63) & 1 == 1).unwrap_or_else(|| matches(part as u8))
+            };
+            let so = So { facts, target: record.target, needed: record.needed, counts: &count, picture };
+            let counted = late::count(&mut words, part, &so, &self.regexes, &self.macros, work)?;
+            computed.get_mut(part).into_iter().for_each(|count| *count = counted);
+            is_computed |= 1 << (part & 63);
         }
-        Ok(self.expression.holds(&|sub| counts.get(sub).copied().unwrap_or(0)))
+        let count = |part: usize| {
+            computed.get(part).copied().filter(|_| is_computed >> (part & 63) & 1 == 1).unwrap_or_else(|| matches(part as u8))
+        };
+        Ok(expression::evaluate(&mut words, &count))
     }
 }
 
@@ -258,8 +331,8 @@ fn parse_sub(text: &str, number: usize, target: u8) -> Result<Sub, Refused> {
     if text.starts_with("${") {
         return Macro::parse(text).map(Sub::Macro);
     }
-    if text.starts_with("fuzzy_img#") {
-        return parse_picture(text.strip_prefix("fuzzy_img#").unwrap_or_default()).map(Sub::Picture);
+    if let Some(hash) = text.strip_prefix("fuzzy_img#") {
+        return parse_picture(hash).map(Sub::Picture);
     }
     if text.contains('#') {
         return Compare::parse(text).map(Sub::Compare);

@@ -10,7 +10,6 @@ use super::{
 };
 
 /// All of them, in the order of their files.
-#[derive(Default)]
 pub(super) struct Magics(Vec<Magic>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,8 +58,9 @@ impl Magic {
 }
 
 impl Magics {
-    pub(super) fn add(&mut self, magic: Magic) {
-        self.0.push(magic);
+    /// Of lines that were read before.
+    pub(super) fn of(lines: &[String]) -> Self {
+        Self(lines.iter().filter_map(|line| Magic::parse(line).ok()).collect())
     }
 
     /// What the content is, where nothing better than `known` is known of it.
@@ -78,8 +78,8 @@ mod tests {
     use super::*;
 
     fn refined(lines: &[&str], content: &[u8]) -> String {
-        let mut magics = Magics::default();
-        lines.iter().for_each(|line| magics.add(Magic::parse(line).unwrap()));
+        let magics = Magics::of(&lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>());
+        assert_eq!(magics.0.len(), lines.len());
         format!("{:?}", magics.refine(content, ClamType::of(content)))
     }
 

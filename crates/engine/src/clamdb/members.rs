@@ -116,10 +116,7 @@ impl FileName {
             return Err(Refused::Invalid("an expression for names that is too long, or lifts its limits"));
         }
         let name = Self { source: source.to_owned(), regex: OnceLock::new() };
-        match name.compile() {
-            Some(_) => Ok(Some(name)),
-            None => Err(Refused::Invalid("the expression for names does not compile")),
-        }
+        Ok(Some(name))
     }
 
     fn compile(&self) -> Option<Regex> {
@@ -134,8 +131,9 @@ impl FileName {
 }
 
 impl Members {
-    pub(super) fn add(&mut self, signature: Signature, name: NameId) {
-        self.signatures.push((signature, name));
+    /// Of lines that were read before.
+    pub(super) fn of(lines: &[(String, NameId)]) -> Self {
+        Self { signatures: lines.iter().filter_map(|(line, name)| Some((parse(line).ok()?.signature, *name))).collect() }
     }
 
     /// The names of all that fit the member.
@@ -145,6 +143,14 @@ impl Members {
 }
 
 impl Signature {
+    /// What is asked only once, since it takes its time.
+    pub(super) fn check(&self) -> Result<(), Refused> {
+        match &self.file_name {
+            Some(name) if name.compile().is_none() => Err(Refused::Invalid("the expression for names does not compile")),
+            Some(_) | None => Ok(()),
+        }
+    }
+
     fn fits(&self, member: &Member<'_>, container: &Container) -> bool {
         let within = |range: Option<Range>, value: Option<u64>| range.is_none_or(|range| value.is_some_and(|value| range.holds(value)));
         self.kind.is_none_or(|kind| kind == container.kind)
@@ -188,7 +194,8 @@ mod tests {
             "Name:*:*:*:*:*:*:x:*:*",
             "Name:*:*:*:*:*:*:*:xyz:*",
         ] {
-            assert!(matches!(parse(line), Err(Refused::Invalid(_))), "{line}");
+            let refused = parse(line).and_then(|line| line.signature.check());
+            assert!(matches!(refused, Err(Refused::Invalid(_))), "{line}");
         }
         assert!(matches!(parse("Name:*:*:*:*:*:*:*:*:*:217"), Err(Refused::Level)));
     }

@@ -3,6 +3,10 @@
 //! Names come in the order of the files, where neighbours share most of their letters: each is stored as the length of what it shares
 //! with the one before and its own rest, and every sixteenth stands whole, so that one is read without the others.
 
+use std::io;
+
+use super::flat::{Damaged, Flat, Reader, Writer};
+
 /// The number of a name.
 pub(super) type NameId = u32;
 
@@ -13,17 +17,23 @@ pub(super) const MAX_NAME: usize = 255;
 const BLOCK: usize = 16;
 
 /// All names, by number.
-#[derive(Default)]
 pub(super) struct Names {
     /// For each name: the length it shares, the length of the rest, the rest.
-    packed: Vec<u8>,
+    packed: Flat<u8>,
     /// Where each block begins.
+    blocks: Flat<u64>,
+}
+
+/// Names as they are read.
+#[derive(Default)]
+pub(super) struct Builder {
+    packed: Vec<u8>,
     blocks: Vec<u64>,
     count: u32,
     last: Vec<u8>,
 }
 
-impl Names {
+impl Builder {
     /// `None` once no number is left. The name has at most [`MAX_NAME`] bytes.
     pub(super) fn add(&mut self, name: &str) -> Option<NameId> {
         let number = self.count;
@@ -43,6 +53,17 @@ impl Names {
         Some(number)
     }
 
+    pub(super) fn write(&self, writer: &mut Writer<'_>) -> io::Result<()> {
+        writer.section(&self.packed)?;
+        writer.section(&self.blocks)
+    }
+}
+
+impl Names {
+    pub(super) fn read(reader: &mut Reader) -> Result<Self, Damaged> {
+        Ok(Self { packed: reader.section()?, blocks: reader.section()? })
+    }
+
     pub(super) fn get(&self, number: NameId) -> String {
         let number = number as usize;
         let mut at = self.blocks.get(number / BLOCK).map_or(usize::MAX, |&at| usize::try_from(at).unwrap_or(usize::MAX));
@@ -56,27 +77,22 @@ impl Names {
         }
         String::from_utf8_lossy(&name).into_owned()
     }
-
-    /// Gives back what growing took beyond need.
-    pub(super) fn shrink(&mut self) {
-        self.packed.shrink_to_fit();
-        self.blocks.shrink_to_fit();
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::flat::Block, *};
 
     #[test]
     fn every_name_is_read_back() {
-        let mut names = Names::default();
+        let mut names = Builder::default();
         let given: Vec<String> =
             (0..100).map(|i| format!("Win.Trojan.Agent-{i}")).chain(["".into(), "\u{e9}\u{e8}".into(), "x".repeat(255)]).collect();
         for (number, name) in given.iter().enumerate() {
             assert_eq!(names.add(name), Some(number as u32));
         }
-        names.shrink();
+        let block = Block::in_memory(|writer| names.write(writer)).unwrap();
+        let names = Names::read(&mut block.reader()).unwrap();
         for (number, name) in given.iter().enumerate() {
             assert_eq!(names.get(number as u32), *name);
         }
@@ -85,7 +101,7 @@ mod tests {
 
     #[test]
     fn neighbours_that_share_letters_take_a_few_bytes() {
-        let mut names = Names::default();
+        let mut names = Builder::default();
         (0..1_000).for_each(|i| assert!(names.add(&format!("Syn.Mal.HDB-{i}")).is_some()));
         assert!(names.packed.len() < 6_000, "{} bytes", names.packed.len());
     }

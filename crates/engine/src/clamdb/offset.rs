@@ -64,6 +64,34 @@ impl Offset {
         Ok(Self::At { base, delta: number(delta)?, shift })
     }
 
+    pub(super) fn pack(self) -> [u32; 5] {
+        let Self::At { base, delta, shift } = self else {
+            let section = if let Self::Within(section) = self { u32::from(section) } else { 0 };
+            return [u32::from(self != Self::Any), section, 0, 0, 0];
+        };
+        let (base, section) = match base {
+            Base::Start => (2, 0),
+            Base::End => (3, 0),
+            Base::Entry => (4, 0),
+            Base::Section(section) => (5, section),
+            Base::LastSection => (6, 0),
+        };
+        [base, u32::from(section), delta as u32, (delta >> 32) as u32, shift]
+    }
+
+    pub(super) fn unpack([tag, section, low, high, shift]: [u32; 5]) -> Self {
+        let base = match tag {
+            0 => return Self::Any,
+            1 => return Self::Within(section as u16),
+            2 => Base::Start,
+            3 => Base::End,
+            4 => Base::Entry,
+            5 => Base::Section(section as u16),
+            _ => Base::LastSection,
+        };
+        Self::At { base, delta: (u64::from(low) | u64::from(high) << 32) as i64, shift }
+    }
+
     /// The first and the last place where a match may begin, in an object of that length; `None` where it has no such place.
     pub(super) fn resolve(self, length: usize, executable: Option<&Executable>) -> Option<(usize, usize)> {
         let section = |index: usize| executable?.sections.get(index);
@@ -125,5 +153,13 @@ mod tests {
             assert_eq!(place(text), expected, "{text}");
         }
         assert_eq!(Offset::parse("EP+0", true).unwrap().resolve(100, None), None);
+    }
+
+    #[test]
+    fn packed_offsets_are_read_back() {
+        for text in ["*", "7", "7,300", "EOF-4294967295", "EP+3", "EP-16,2", "S65535+4", "SL+9,1", "SE3"] {
+            let offset = Offset::parse(text, true).unwrap();
+            assert_eq!(Offset::unpack(offset.pack()), offset, "{text}");
+        }
     }
 }

@@ -302,8 +302,17 @@ fn masked(high: u8, low: u8) -> Result<Masked, Refused> {
     Ok(Masked { value: high << 4 | low, mask: high_mask << 4 | low_mask })
 }
 
-/// Whether one byte of a border fits, by where in its pattern the border stands. Seen of `clamscan`.
 impl Border {
+    /// By its number.
+    pub(super) fn of(number: u32) -> Self {
+        match number {
+            0 => Self::Word,
+            1 => Self::Line,
+            _ => Self::NotAlphanumeric,
+        }
+    }
+
+    /// Whether one byte of the border fits, by where in its pattern it stands. Seen of `clamscan`.
     pub(super) fn holds(self, byte: u8, place: Place) -> bool {
         let always = matches!(byte, b'\t'..=b'\r' | b' ' | b'-' | b'/' | b'_');
         match self {
@@ -333,6 +342,17 @@ pub(super) enum Place {
     First,
     Between,
     Last,
+}
+
+impl Place {
+    /// By its number.
+    pub(super) fn of(number: u32) -> Self {
+        match number {
+            0 => Self::First,
+            1 => Self::Between,
+            _ => Self::Last,
+        }
+    }
 }
 
 #[cfg(test)]

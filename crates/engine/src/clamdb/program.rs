@@ -3,26 +3,31 @@
 //! Verification keeps the set of places where a match can stand, as ranges, and steps it from operation to operation: exact for every
 //! wildcard, and its work is counted, so that no object can make it endless.
 
+mod compile;
+
 use super::{
-    pattern::{Border, Item, Masked, Part, Pattern, Place},
-    window::{self, Chosen},
+    flat::{Damaged, Flat, Reader},
+    pattern::{Border, Place},
 };
 
+pub(super) use compile::{Anchor, Builder};
+
 /// Compiled parts of all patterns.
-#[derive(Default)]
 pub(super) struct Program {
-    ops: Vec<Op>,
-    parts: Vec<PartCode>,
+    /// See [`Op`].
+    ops: Flat<[u32; 4]>,
+    /// See [`PartCode`].
+    parts: Flat<[u32; 6]>,
     /// The alternatives of choices: where in `bytes`, and how long.
-    strings: Vec<(u32, u32)>,
+    strings: Flat<[u32; 2]>,
     /// Literals; for what is masked the values, then the masks.
-    bytes: Vec<u8>,
+    bytes: Flat<u8>,
 }
 
 /// The number of a part.
 pub(super) type PartId = u32;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct PartCode {
     first: u32,
     end: u32,
@@ -31,19 +36,7 @@ struct PartCode {
     fold: bool,
 }
 
-/// The window by which a part is found: a run of fixed bytes.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Anchor {
-    /// The operation, counted from the first of the part.
-    op: u32,
-    /// How many bytes of the operation stand before the window.
-    before: u32,
-    pub(super) width: u8,
-    /// The bytes, the rest zero; small letters where case does not count.
-    pub(super) window: [u8; 8],
-}
-
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Op {
     Literal { at: u32, length: u32 },
     Masked { at: u32, length: u32 },
@@ -51,6 +44,42 @@ enum Op {
     Gap { least: u32, most: u32 },
     Choice { first: u32, count: u32, negated: bool },
     Border { border: Border, place: Place, negated: bool },
+}
+
+impl PartCode {
+    fn pack(self) -> [u32; 6] {
+        let Self { first, end, distance, anchor, fold } = self;
+        [first, end, distance, anchor.op, anchor.before, u32::from(anchor.width) << 1 | u32::from(fold)]
+    }
+
+    fn unpack([first, end, distance, op, before, last]: [u32; 6]) -> Self {
+        let anchor = Anchor { op, before, width: (last >> 1) as u8 };
+        Self { first, end, distance, anchor, fold: last & 1 == 1 }
+    }
+}
+
+impl Op {
+    fn pack(self) -> [u32; 4] {
+        match self {
+            Self::Literal { at, length } => [0, at, length, 0],
+            Self::Masked { at, length } => [1, at, length, 0],
+            Self::Skip(count) => [2, count, 0, 0],
+            Self::Gap { least, most } => [3, least, most, 0],
+            Self::Choice { first, count, negated } => [4, first, count, u32::from(negated)],
+            Self::Border { border, place, negated } => [5, border as u32, place as u32, u32::from(negated)],
+        }
+    }
+
+    fn unpack([tag, a, b, c]: [u32; 4]) -> Self {
+        match tag {
+            0 => Self::Literal { at: a, length: b },
+            1 => Self::Masked { at: a, length: b },
+            2 => Self::Skip(a),
+            3 => Self::Gap { least: a, most: b },
+            4 => Self::Choice { first: a, count: b, negated: c == 1 },
+            _ => Self::Border { border: Border::of(a), place: Place::of(b), negated: c == 1 },
+        }
+    }
 }
 
 /// Places, as ranges with both ends inside, ascending and apart.
@@ -61,177 +90,85 @@ pub(super) type Places = Vec<(usize, usize)>;
 pub(super) struct Exhausted;
 
 /// An object, and the work that may still be done on it.
+#[derive(Clone, Copy)]
 pub(super) struct Work<'a> {
     pub(super) content: &'a [u8],
-    pub(super) left: u64,
+    left: u64,
+    /// Work until the time is looked at again.
+    until_look: u64,
+    /// Whether time is left.
+    in_time: &'a dyn Fn() -> bool,
 }
+
+/// So much work takes some milliseconds.
+const LOOK_EVERY: u64 = 1 << 16;
 
 /// More ranges of one set of places than any sane pattern has.
 const MAX_RANGES: usize = 1 << 16;
 
-impl Work<'_> {
-    fn spend(&mut self, amount: usize) -> Result<(), Exhausted> {
-        self.left = self.left.checked_sub(amount as u64).ok_or(Exhausted)?;
+impl<'a> Work<'a> {
+    pub(super) fn new(content: &'a [u8], amount: u64, in_time: &'a dyn Fn() -> bool) -> Self {
+        Self { content, left: amount, until_look: LOOK_EVERY, in_time }
+    }
+
+    pub(super) fn spend(&mut self, amount: usize) -> Result<(), Exhausted> {
+        let amount = amount as u64;
+        self.left = self.left.checked_sub(amount).ok_or(Exhausted)?;
+        match self.until_look.checked_sub(amount) {
+            Some(until_look) => self.until_look = until_look,
+            None if (self.in_time)() => self.until_look = LOOK_EVERY,
+            None => return Err(Exhausted),
+        }
         Ok(())
     }
 }
 
 impl Program {
-    /// Compiles the parts of one pattern; their numbers follow each other from the one returned.
-    pub(super) fn add(&mut self, pattern: &Pattern, fold: bool) -> PartId {
-        let number = u32::try_from(self.parts.len()).expect("parts are fewer than bytes of their text");
-        let last_part = pattern.parts.len().saturating_sub(1);
-        for (index, part) in pattern.parts.iter().enumerate() {
-            let first = self.ops.len();
-            self.compile(part, fold, index == 0, index == last_part);
-            let anchor = self.anchor(first);
-            let (first, end) = (first as u32, self.ops.len() as u32);
-            self.parts.push(PartCode { first, end, distance: part.distance, anchor, fold });
-        }
-        number
+    pub(super) fn read(reader: &mut Reader) -> Result<Self, Damaged> {
+        Ok(Self { ops: reader.section()?, parts: reader.section()?, strings: reader.section()?, bytes: reader.section()? })
     }
 
-    pub(super) fn part_anchor(&self, part: PartId) -> Option<Anchor> {
-        Some(self.parts.get(part as usize)?.anchor)
+    fn part(&self, part: PartId) -> Option<PartCode> {
+        self.parts.get(part as usize).copied().map(PartCode::unpack)
     }
 
-    /// The fixed bytes at a fixed distance from the part's beginning: that distance, and at most four bytes.
-    pub(super) fn prefix(&self, part: PartId) -> Option<(u32, [u8; 4], u8)> {
-        let part = self.parts.get(part as usize)?;
-        let mut distance = 0u32;
-        for op in self.ops.get(part.first as usize..part.end as usize)? {
-            match *op {
-                Op::Literal { at, length } => {
-                    let literal = self.slice(at, length.min(4));
-                    if literal.len() >= 2 {
-                        let mut key = [0; 4];
-                        key.iter_mut().zip(literal).for_each(|(key, byte)| *key = *byte);
-                        return Some((distance, key, literal.len() as u8));
-                    }
-                    distance = distance.checked_add(length)?;
-                }
-                Op::Masked { length, .. } | Op::Skip(length) => distance = distance.checked_add(length)?,
-                Op::Gap { .. } | Op::Choice { .. } | Op::Border { .. } => return None,
-            }
-        }
-        None
-    }
-
-    pub(super) fn shrink(&mut self) {
-        self.ops.shrink_to_fit();
-        self.parts.shrink_to_fit();
-        self.strings.shrink_to_fit();
-        self.bytes.shrink_to_fit();
-    }
-
-    fn compile(&mut self, part: &Part, fold: bool, first_part: bool, last_part: bool) {
-        let mut run: Vec<Masked> = Vec::new();
-        let last = part.items.len().saturating_sub(1);
-        for (index, item) in part.items.iter().enumerate() {
-            if let Item::Byte(byte) = item {
-                // A run changes where masks begin and end, so that what is literal is compared as a whole.
-                let plain = byte.mask == 0xff;
-                if run.last().is_some_and(|last| (last.mask == 0xff) != plain) {
-                    self.flush(&mut run, fold);
-                }
-                run.push(*byte);
-                continue;
-            }
-            self.flush(&mut run, fold);
-            let place = match (first_part && index == 0, last_part && index == last) {
-                (true, _) => Place::First,
-                (false, true) => Place::Last,
-                (false, false) => Place::Between,
-            };
-            let op = match item {
-                Item::Byte(_) => continue,
-                Item::Skip(count) => Op::Skip(*count),
-                Item::Gap { least, most } => Op::Gap { least: *least, most: *most },
-                Item::Border { negated, border } => Op::Border { border: *border, place, negated: *negated },
-                Item::Choice { negated, strings } => {
-                    let first = self.strings.len() as u32;
-                    for string in strings {
-                        let at = self.masked(string, fold);
-                        self.strings.push((at, string.len() as u32));
-                    }
-                    Op::Choice { first, count: strings.len() as u32, negated: *negated }
-                }
-            };
-            self.ops.push(op);
-        }
-        self.flush(&mut run, fold);
-    }
-
-    fn flush(&mut self, run: &mut Vec<Masked>, fold: bool) {
-        let length = run.len() as u32;
-        match run.first() {
-            None => return,
-            Some(byte) if byte.mask == 0xff => {
-                let at = self.bytes.len() as u32;
-                self.bytes.extend(run.iter().map(|byte| folded(byte.value, fold)));
-                self.ops.push(Op::Literal { at, length });
-            }
-            Some(_) => {
-                let at = self.masked(run, fold);
-                self.ops.push(Op::Masked { at, length });
-            }
-        }
-        run.clear();
-    }
-
-    fn masked(&mut self, string: &[Masked], fold: bool) -> u32 {
-        let at = self.bytes.len() as u32;
-        self.bytes.extend(string.iter().map(|byte| if byte.mask == 0xff { folded(byte.value, fold) } else { byte.value }));
-        self.bytes.extend(string.iter().map(|byte| byte.mask));
-        at
-    }
-
-    fn anchor(&self, first: usize) -> Anchor {
-        let mut best: Option<(u64, Anchor)> = None;
-        for (index, op) in self.ops.iter().skip(first).enumerate() {
-            let Op::Literal { at, length } = *op else { continue };
-            let literal = self.slice(at, length);
-            if literal.len() < 2 {
-                continue;
-            }
-            let Chosen { before, width, cost } = window::choose(literal);
-            if best.is_none_or(|(least, _)| cost < least) {
-                let mut window = [0; 8];
-                window.iter_mut().zip(literal.iter().skip(before).take(width)).for_each(|(to, from)| *to = *from);
-                best = Some((cost, Anchor { op: index as u32, before: before as u32, width: width as u8, window }));
-            }
-        }
-        best.map(|(_, anchor)| anchor).unwrap_or_default()
+    fn ops(&self, part: &PartCode) -> &[[u32; 4]] {
+        self.ops.get(part.first as usize..part.end as usize).unwrap_or_default()
     }
 
     fn slice(&self, at: u32, length: u32) -> &[u8] {
         self.bytes.get(at as usize..at as usize + length as usize).unwrap_or_default()
     }
 
+    /// The literal of which the part's window is a piece.
+    fn literal(&self, part: &PartCode) -> Option<&[u8]> {
+        match self.ops(part).get(part.anchor.op as usize).copied().map(Op::unpack)? {
+            Op::Literal { at, length } => Some(self.slice(at, length)),
+            Op::Masked { .. } | Op::Skip(_) | Op::Gap { .. } | Op::Choice { .. } | Op::Border { .. } => None,
+        }
+    }
+
     /// Whether the literal around the window stands there: most windows are met by others' bytes, and end here.
     pub(super) fn may_stand(&self, part: PartId, at: usize, content: &[u8]) -> bool {
-        let Some(part) = self.parts.get(part as usize) else { return false };
-        let Some(Op::Literal { at: literal, length }) = self.ops.get((part.first + part.anchor.op) as usize) else { return false };
-        let literal = self.slice(*literal, *length);
+        let Some(part) = self.part(part) else { return false };
+        let Some(literal) = self.literal(&part) else { return false };
         let found = at.checked_sub(part.anchor.before as usize).and_then(|from| content.get(from..from + literal.len()));
         found.is_some_and(|found| if part.fold { found.eq_ignore_ascii_case(literal) } else { found == literal })
     }
 
     /// Where the part can begin and where it can end, if its window stands at `at`.
     pub(super) fn around(&self, part: PartId, at: usize, work: &mut Work<'_>) -> Result<Option<(Places, Places)>, Exhausted> {
-        let Some(part) = self.parts.get(part as usize) else { return Ok(None) };
+        let Some(part) = self.part(part) else { return Ok(None) };
         let Some(from) = at.checked_sub(part.anchor.before as usize) else { return Ok(None) };
-        let ops = self.ops.get(part.first as usize..part.end as usize).unwrap_or_default();
-        let (before, after) = ops.split_at_checked(part.anchor.op as usize).unwrap_or_default();
+        let (before, after) = self.ops(&part).split_at_checked(part.anchor.op as usize).unwrap_or_default();
         let Some(ends) = self.run(after.iter(), vec![(from, from)], Way::Forward, part.fold, work)? else { return Ok(None) };
         Ok(self.run(before.iter().rev(), vec![(from, from)], Way::Backward, part.fold, work)?.map(|starts| (starts, ends)))
     }
 
     /// Where the part can end, if it begins in one of `places`.
     pub(super) fn from(&self, part: PartId, places: Places, work: &mut Work<'_>) -> Result<Option<Places>, Exhausted> {
-        let Some(part) = self.parts.get(part as usize) else { return Ok(None) };
-        let ops = self.ops.get(part.first as usize..part.end as usize).unwrap_or_default();
-        self.run(ops.iter(), places, Way::Forward, part.fold, work)
+        let Some(part) = self.part(part) else { return Ok(None) };
+        self.run(self.ops(&part).iter(), places, Way::Forward, part.fold, work)
     }
 
     /// Shows `visit` each match of the part that begins at `least` or later, by its windows in ascending order, until it returns false.
@@ -242,8 +179,9 @@ impl Program {
         work: &mut Work<'_>,
         visit: &mut dyn FnMut(Places, Places) -> bool,
     ) -> Result<(), Exhausted> {
-        let Some(code) = self.parts.get(part as usize) else { return Ok(()) };
-        let window = code.anchor.window.get(..usize::from(code.anchor.width)).unwrap_or_default();
+        let Some(code) = self.part(part) else { return Ok(()) };
+        let (before, width) = (code.anchor.before as usize, usize::from(code.anchor.width));
+        let Some(window) = self.literal(&code).and_then(|literal| literal.get(before..before + width)) else { return Ok(()) };
         let mut from = least;
         while let Some(at) = find(work, window, from, code.fold)? {
             from = at + 1;
@@ -258,12 +196,12 @@ impl Program {
     }
 
     pub(super) fn distance(&self, part: PartId) -> usize {
-        self.parts.get(part as usize).map_or(0, |part| part.distance as usize)
+        self.part(part).map_or(0, |part| part.distance as usize)
     }
 
     fn run<'o>(
         &self,
-        ops: impl Iterator<Item = &'o Op>,
+        ops: impl Iterator<Item = &'o [u32; 4]>,
         mut places: Places,
         way: Way,
         fold: bool,
@@ -271,7 +209,7 @@ impl Program {
     ) -> Result<Option<Places>, Exhausted> {
         for op in ops {
             work.spend(1)?;
-            places = self.step(*op, &places, way, fold, work)?;
+            places = self.step(Op::unpack(*op), &places, way, fold, work)?;
             if places.is_empty() {
                 return Ok(None);
             }
@@ -301,11 +239,11 @@ impl Program {
                 let fits =
                     |found: &[u8], at: u32, length: u32| fits_masked(found, self.slice(at, length), self.slice(at + length, length), fold);
                 if negated {
-                    let length = strings.first().map_or(0, |&(_, length)| length as usize);
-                    return filter(places, way, length, work, |found| !strings.iter().any(|&(at, length)| fits(found, at, length)));
+                    let length = strings.first().map_or(0, |&[_, length]| length as usize);
+                    return filter(places, way, length, work, |found| !strings.iter().any(|&[at, length]| fits(found, at, length)));
                 }
                 let mut all = Vec::new();
-                for &(at, length) in strings {
+                for &[at, length] in strings {
                     all.extend(filter(places, way, length as usize, work, |found| fits(found, at, length))?);
                 }
                 Ok(joined(all))
@@ -417,7 +355,7 @@ pub(super) fn between(places: Places, least: usize, most: usize) -> Places {
 }
 
 /// So many bytes are searched for one unit of work.
-const SEARCHED: usize = 16;
+pub(super) const SEARCHED: usize = 16;
 /// And so many between two looks at the work that is left.
 const SEARCH_STEP: usize = 1 << 16;
 

@@ -1,8 +1,10 @@
 //! Sets of names, as runs of their numbers: neighbours mostly come from one file.
 
+use serde::{Deserialize, Serialize};
+
 use super::names::NameId;
 
-#[derive(Default)]
+#[derive(Default, Serialize, Deserialize)]
 pub(super) struct Runs {
     /// The first, and the one after the last; ascending.
     runs: Vec<(NameId, NameId)>,

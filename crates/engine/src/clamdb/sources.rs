@@ -1,11 +1,13 @@
 //! What was read from which file.
 
-use std::{collections::BTreeMap, path::PathBuf, time::SystemTime};
+use std::{borrow::Cow, collections::BTreeMap, path::PathBuf, time::SystemTime};
+
+use serde::{Deserialize, Serialize};
 
 use super::Trust;
 
 /// A signature file, or a database of them, that was read.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     /// Its name in the folder.
     pub file: String,
@@ -18,7 +20,7 @@ pub struct Source {
     /// How many signatures the header of a database speaks of.
     pub announced: Option<usize>,
     /// Signatures in force, by the extension of the file they stood in; with what detects nothing by itself.
-    pub kinds: BTreeMap<&'static str, usize>,
+    pub kinds: BTreeMap<Cow<'static, str>, usize>,
     /// What was read, and what was not.
     pub counts: Counts,
 }
@@ -31,7 +33,7 @@ impl Source {
 }
 
 /// What was read from signature files, and what was not.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Digests of files, sections and imports in force.
     pub hashes: usize,
@@ -56,7 +58,7 @@ pub struct Counts {
     /// Lines that are no signature; the log names the first.
     pub invalid: usize,
     /// Signatures of a kind that is not supported, by kind.
-    pub unsupported: BTreeMap<&'static str, usize>,
+    pub unsupported: BTreeMap<Cow<'static, str>, usize>,
 }
 
 impl Counts {
@@ -76,7 +78,7 @@ impl Counts {
     }
 
     pub(super) fn add_unsupported(&mut self, what: &'static str) {
-        *self.unsupported.entry(what).or_default() += 1;
+        *self.unsupported.entry(Cow::Borrowed(what)).or_default() += 1;
     }
 
     pub(super) fn add(&mut self, other: &Self) {
@@ -94,12 +96,13 @@ impl Counts {
         self.unwanted += unwanted;
         self.invalid += invalid;
         for (what, count) in unsupported {
-            *self.unsupported.entry(what).or_default() += count;
+            *self.unsupported.entry(what.clone()).or_default() += count;
         }
     }
 }
 
 /// A file of rules for YARA-X that stood in a database.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct RuleFile {
     /// The database's path and the member's name.
     pub(crate) path: PathBuf,

@@ -23,7 +23,7 @@ fn database(files: &[(&str, &str)]) -> Database {
 }
 
 fn scan(database: &Database, content: &[u8]) -> Findings {
-    database.scan(Object { content, containers: &[] })
+    database.scan(Object { content, containers: &[] }, &|| true)
 }
 
 fn signatures(database: &Database, object: &[u8]) -> Vec<String> {
@@ -32,9 +32,52 @@ fn signatures(database: &Database, object: &[u8]) -> Vec<String> {
 
 #[test]
 fn no_folder_has_no_signatures() {
-    let database = Database::load(None, &Settings::new(false)).unwrap();
+    let database = Database::load(None, None, &Settings::new(false)).unwrap();
     assert!(database.counts().is_empty());
     assert_eq!(scan(&database, b"abc"), Findings::default());
+}
+
+#[test]
+fn another_process_has_the_same_of_the_file() {
+    let line = format!("{}:3:One", md5(b"abc"));
+    let made = database(&[("a.hdb", &line), ("b.ndu", "Two:0:*:616263"), ("c.cdb", "x\n")]);
+    let again = Database::of_file(made.file().try_clone_to_owned().unwrap()).unwrap();
+    assert_eq!((again.fingerprint(), again.counts()), (made.fingerprint(), made.counts()));
+    assert_eq!(scan(&again, b"abc"), scan(&made, b"abc"));
+    assert_eq!(scan(&again, b"abc").hits.len(), 2);
+    for foreign in [&b""[..], b"something else", &[0; 4096]] {
+        assert!(Database::of_file(filesafety_mapped::seal("test", foreign).unwrap()).is_err());
+    }
+}
+
+#[test]
+fn no_time_leaves_matching_incomplete() {
+    // All of the pattern but its end stands everywhere.
+    let database = database(&[("a.ndb", "Slow:0:*:6161{1-9}6161{1-9}6161(62|63)"), ("b.hdb", &format!("{}:3:Digest", md5(b"abc")))]);
+    let content = vec![b'a'; 1 << 20];
+    let looks = std::cell::Cell::new(0);
+    let in_time = || {
+        looks.set(looks.get() + 1);
+        looks.get() < 3
+    };
+    let findings = database.scan(Object { content: &content, containers: &[] }, &in_time);
+    assert!(findings.incomplete && looks.get() == 3, "{findings:?} after {} looks", looks.get());
+    // What is found before any work is told all the same.
+    assert_eq!(database.scan(Object { content: b"abc", containers: &[] }, &|| false).hits.len(), 1);
+}
+
+#[test]
+fn a_cache_gives_the_same() {
+    let (dir, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::write(dir.path().join("a.hdb"), format!("{}:3:One\nbad\n", md5(b"abc"))).unwrap();
+    fs::write(dir.path().join("b.ldb"), "PUA.Two;Engine:51-255,Target:0;0&1;616263;0/abc/\n").unwrap();
+    let load = |cache| Database::load(Some(dir.path()), cache, &Settings::new(false)).unwrap();
+    let [plain, made, mapped] = [None, Some(cache.path()), Some(cache.path())].map(load);
+    for other in [made, mapped] {
+        assert_eq!((other.fingerprint(), other.counts()), (plain.fingerprint(), plain.counts()));
+        assert_eq!(scan(&other, b"abc"), scan(&plain, b"abc"));
+    }
+    assert_eq!((scan(&plain, b"abc").hits.len(), plain.counts().invalid), (2, 1));
 }
 
 #[test]
@@ -147,14 +190,14 @@ fn signatures_for_other_releases_are_counted() {
 #[test]
 fn what_is_not_supported_is_counted_by_kind() {
     let database = database(&[("a.crb", "# note\nx\n\ny\n"), ("b.cbc", "x\ny"), ("c.txt", "x")]);
-    assert_eq!(database.counts().unsupported, BTreeMap::from([("crb", 2), ("cbc", 1)]));
+    assert_eq!(database.counts().unsupported, BTreeMap::from([("crb".into(), 2), ("cbc".into(), 1)]));
     assert!(!database.counts().is_empty());
 }
 
 #[test]
 fn a_folder_is_read_and_its_fingerprint_follows_the_content() {
     let dir = tempfile::tempdir().unwrap();
-    let fingerprint = || Database::load(Some(dir.path()), &Settings::new(false)).unwrap().fingerprint();
+    let fingerprint = || Database::load(Some(dir.path()), None, &Settings::new(false)).unwrap().fingerprint();
     let empty = fingerprint();
     fs::write(dir.path().join("a.hdb"), format!("{}:3:Name\n", md5(b"abc"))).unwrap();
     let one = fingerprint();
@@ -164,6 +207,6 @@ fn a_folder_is_read_and_its_fingerprint_follows_the_content() {
     fs::write(dir.path().join("a.ign2"), "Name\n").unwrap();
     let three = fingerprint();
     assert!(empty != one && one != two && two != three);
-    assert_eq!(Database::load(Some(dir.path()), &Settings::new(false)).unwrap().counts().ignored, 1);
-    assert!(Database::load(Some(&dir.path().join("missing")), &Settings::new(false)).is_err());
+    assert_eq!(Database::load(Some(dir.path()), None, &Settings::new(false)).unwrap().counts().ignored, 1);
+    assert!(Database::load(Some(&dir.path().join("missing")), None, &Settings::new(false)).is_err());
 }

@@ -30,6 +30,14 @@ impl ClamType {
         NAMES.iter().find(|known| **known == name).copied().map(Self)
     }
 
+    pub(super) fn pack(self) -> u32 {
+        NAMES.iter().position(|known| *known == self.0).and_then(|at| u32::try_from(at).ok()).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn unpack(at: u32) -> Option<Self> {
+        NAMES.get(at as usize).copied().map(Self)
+    }
+
     /// By the content, as far as it tells.
     pub(crate) fn of(content: &[u8]) -> Self {
         Self::known(content, Executable::parse(content).map(|executable| executable.sort))
@@ -156,6 +164,7 @@ mod tests {
     fn every_name_is_read_and_no_other() {
         for name in NAMES {
             assert_eq!(ClamType::parse(&format!("CL_TYPE_{name}")), Some(ClamType(name)));
+            assert_eq!(ClamType::unpack(ClamType(name).pack()), Some(ClamType(name)));
         }
         for name in ["", "ZIP", "CL_TYPE_", "CL_TYPE_ANY", "CL_TYPE_zip", "CL_TYPE_NONE"] {
             assert_eq!(ClamType::parse(name), None, "{name}");

@@ -64,7 +64,7 @@ pub(crate) struct Skipped {
     /// Of possibly unwanted applications, unless `FILESAFETY_CLAMDB_PUA` is on.
     unwanted: usize,
     /// Of kinds that are not supported, by kind.
-    unsupported: BTreeMap<&'static str, usize>,
+    unsupported: BTreeMap<String, usize>,
 }
 
 /// Below so much free disk nothing is accepted.
@@ -136,7 +136,7 @@ impl ClamDbView {
             ignored: counts.ignored,
             other_level: counts.other_level,
             unwanted: counts.unwanted,
-            unsupported: counts.unsupported.clone(),
+            unsupported: counts.unsupported.iter().map(|(kind, count)| (kind.to_string(), *count)).collect(),
         };
         Self { signatures: counts.signatures(), skipped }
     }

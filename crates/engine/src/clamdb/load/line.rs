@@ -75,6 +75,8 @@ pub(super) struct Body<'a> {
     pub(super) target: u8,
     pub(super) offset: Offset,
     pub(super) pattern: Pattern,
+    /// The pattern as it is written.
+    pub(super) text: &'a str,
     /// It is no signature of its own, but belongs to the group of that number.
     pub(super) group: Option<u8>,
 }
@@ -94,14 +96,14 @@ pub(super) fn parse_body(line: &str) -> Result<Body<'_>, Refused> {
         Some(group) => (Offset::Any, Some(parse_group(group)?)),
         None => (Offset::parse(offset, is_executable(target))?, None),
     };
-    Ok(Body { name, target, offset, pattern: Pattern::parse(pattern)?, group })
+    Ok(Body { name, target, offset, pattern: Pattern::parse(pattern)?, text: pattern, group })
 }
 
 /// `name=pattern`; the oldest have ` (Clam)` behind their name, which is not part of it.
 pub(super) fn parse_old_body(line: &str) -> Result<Body<'_>, Refused> {
     let (name, pattern) = line.split_once('=').ok_or(Refused::Invalid("no name and pattern with = between them"))?;
     let name = name.strip_suffix(" (Clam)").unwrap_or(name);
-    Ok(Body { name, target: 0, offset: Offset::Any, pattern: Pattern::parse(pattern)?, group: None })
+    Ok(Body { name, target: 0, offset: Offset::Any, pattern: Pattern::parse(pattern)?, text: pattern, group: None })
 }
 
 /// The least level, where the line names one; [`Refused::Level`] where the line is not for [`LEVEL`].

@@ -1,7 +1,8 @@
 //! Signatures as they are read, line by line.
 
 use std::{
-    io::{BufRead, Read},
+    borrow::Cow,
+    io::{self, BufRead, Read},
     path::Path,
 };
 
@@ -16,13 +17,14 @@ use super::{
 use crate::{
     LoadError,
     clamdb::{
-        Counts, Database, RuleFile, Source,
-        body::{Builder, Owner, Terms, Word},
-        logical::{self, Logical},
-        magic::{Magic, Magics},
-        members::{self, Members},
-        names::{NameId, Names},
-        passwords::{self, Password},
+        About, Counts, RuleFile, Small, Source,
+        body::{self, Owner, Terms, Word},
+        flat::Writer,
+        logical,
+        magic::Magic,
+        members,
+        names::{self, NameId},
+        passwords,
         runs::Runs,
     },
 };
@@ -51,7 +53,7 @@ struct Place<'a> {
 /// Signatures as they are read.
 pub(super) struct Reading {
     settings: Settings,
-    names: Names,
+    names: names::Builder,
     /// Names that are only possibly unwanted.
     unwanted: Runs,
     /// Names that somebody has signed.
@@ -60,13 +62,10 @@ pub(super) struct Reading {
     sections: digests::Reading,
     imports: digests::Reading,
     allowed: digests::Reading,
-    body: Builder,
-    logical: Logical,
-    members: Members,
-    magics: Magics,
-    passwords: Vec<Password>,
+    body: body::Builder,
+    logical: logical::Builder,
+    small: Small,
     ignored: Ignored,
-    rules: Vec<RuleFile>,
     sources: Vec<Source>,
     /// Of the file that is read.
     source: Source,
@@ -78,20 +77,17 @@ impl Reading {
     pub(super) fn new(settings: Settings) -> Self {
         Self {
             settings,
-            names: Names::default(),
+            names: names::Builder::default(),
             unwanted: Runs::default(),
             signed: Runs::default(),
             files: digests::Reading::default(),
             sections: digests::Reading::default(),
             imports: digests::Reading::default(),
             allowed: digests::Reading::default(),
-            body: Builder::default(),
-            logical: Logical::default(),
-            members: Members::default(),
-            magics: Magics::default(),
-            passwords: Vec::new(),
+            body: body::Builder::default(),
+            logical: logical::Builder::default(),
+            small: Small::default(),
             ignored: Ignored::default(),
-            rules: Vec::new(),
             sources: Vec::new(),
             source: Source::new(String::new(), Trust::Unsigned),
             told: 0,
@@ -99,31 +95,34 @@ impl Reading {
         }
     }
 
-    pub(super) fn finish(mut self) -> Database {
-        self.names.shrink();
+    /// Compiles all to flat tables, in the order in which [`Database::read`](crate::clamdb::Database) takes them.
+    pub(super) fn write(self, writer: &mut Writer<'_>) -> Result<(), LoadError> {
         let mut counts = Counts::default();
         self.sources.iter().for_each(|source| counts.add(&source.counts));
         if self.told > MAX_TOLD {
             tracing::warn!(lines = counts.invalid, "more lines of signature files were skipped; /readyz counts them");
         }
-        Database {
-            files: self.files.finish(),
-            sections: self.sections.finish(),
-            imports: self.imports.finish(),
-            allowed: self.allowed.finish(),
-            body: self.body.finish(),
-            logical: self.logical,
-            members: self.members,
-            magics: self.magics,
-            passwords: self.passwords,
-            names: self.names,
-            unwanted: self.unwanted,
-            signed: self.signed,
-            rules: self.rules,
+        self.write_tables(counts, writer).map_err(|error| LoadError::Signatures { message: error.to_string() })
+    }
+
+    fn write_tables(self, counts: Counts, writer: &mut Writer<'_>) -> io::Result<()> {
+        let about = About {
             counts,
             sources: self.sources,
+            unwanted: self.unwanted,
+            signed: self.signed,
+            small: self.small,
             fingerprint: self.fingerprint.finalize().into(),
-        }
+        };
+        writer.section(&serde_json::to_vec(&about)?)?;
+        // Each is given back before the next is laid out.
+        self.files.write(writer)?;
+        self.sections.write(writer)?;
+        self.imports.write(writer)?;
+        self.allowed.write(writer)?;
+        self.names.write(writer)?;
+        self.logical.write(writer)?;
+        self.body.write(writer)
     }
 
     /// What is read from now on stands in this file of the folder.
@@ -142,7 +141,7 @@ impl Reading {
     /// Rules for YARA-X that stand in a database.
     pub(super) fn add_rules(&mut self, path: &Path, text: Vec<u8>) {
         self.fingerprint.update(&text);
-        self.rules.push(RuleFile { path: path.to_owned(), text });
+        self.small.rules.push(RuleFile { path: path.to_owned(), text });
     }
 
     /// Reads one signature file.
@@ -185,7 +184,7 @@ impl Reading {
         }
         let read = self.source.counts.in_force() - before;
         if read > 0 {
-            *self.source.kinds.entry(extension).or_default() += read;
+            *self.source.kinds.entry(Cow::Borrowed(extension)).or_default() += read;
         }
         Ok(())
     }
@@ -272,21 +271,23 @@ impl Reading {
             }
             FileKind::Members => {
                 let line = members::parse(text)?;
+                line.signature.check()?;
                 let name = self.name(line.name, text, place)?;
-                self.members.add(line.signature, name);
+                self.small.members.push((text.to_owned(), name));
                 self.source.counts.members += 1;
             }
             FileKind::Magics => {
-                self.magics.add(Magic::parse(text)?);
+                Magic::parse(text)?;
+                self.small.magics.push(text.to_owned());
                 self.source.counts.magics += 1;
             }
             FileKind::Passwords => {
-                let (name, password) = passwords::parse(text)?;
+                let (name, _) = passwords::parse(text)?;
                 line::check_name(name)?;
                 if self.ignored.holds(name, text, place.path, place.number) {
                     return Err(Refused::Ignored);
                 }
-                self.passwords.push(password);
+                self.small.passwords.push(text.to_owned());
                 self.source.counts.passwords += 1;
             }
             FileKind::Ignored => self.ignored.add(text)?,
@@ -299,7 +300,8 @@ impl Reading {
 
     fn add_body(&mut self, signature: line::Body<'_>, text: &str, place: &Place<'_>) -> Result<(), Refused> {
         if let Some(group) = signature.group {
-            self.logical.add_macro(group, signature.target, &signature.pattern)?;
+            logical::check_macro(&signature.pattern)?;
+            self.small.macros.push((group, signature.target, signature.text.to_owned()));
             self.source.counts.bodies += 1;
             return Ok(());
         }

@@ -54,7 +54,7 @@ fn refusal(name: &str, content: &[u8]) -> String {
 }
 
 fn found(database: &Database, content: &[u8]) -> Vec<String> {
-    database.scan(Object { content, containers: &[] }).hits.into_iter().map(|hit| hit.signature).collect()
+    database.scan(Object { content, containers: &[] }, &|| true).hits.into_iter().map(|hit| hit.signature).collect()
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn every_kind_of_member_is_read_or_counted() {
     assert_eq!(found(&read, FILE), ["Name.Kept"]);
     let counts = read.counts();
     assert_eq!((counts.bodies, counts.ignored, counts.unwanted), (1, 1, 1));
-    assert_eq!(counts.unsupported.iter().map(|(kind, count)| (*kind, *count)).collect::<Vec<_>>(), [("cbc", 1), ("cfg", 1)]);
+    assert_eq!(counts.unsupported.iter().map(|(kind, count)| (kind.as_ref(), *count)).collect::<Vec<_>>(), [("cbc", 1), ("cfg", 1)]);
     assert_eq!(read.rules().iter().map(|file| file.path.to_string_lossy().into_owned()).collect::<Vec<_>>(), ["a.cvd/test.yara"]);
     let asked = of_texts(&[("a.cvd", &database)], &Settings { unwanted: true, ..settings() }).unwrap();
     assert_eq!(found(&asked, FILE), ["Name.Kept", "PUA.Name"]);
@@ -174,7 +174,7 @@ fn of_a_signed_and_a_patched_database_the_newer_is_read() {
     };
     write("daily.cvd", 7, "Signed");
     write("daily.cld", 7, "Patched");
-    let names = || found(&load(Some(dir.path()), &settings()).unwrap(), FILE);
+    let names = || found(&load(Some(dir.path()), None, &settings()).unwrap(), FILE);
     assert_eq!(names(), ["Signed"]);
     write("daily.cld", 8, "Patched");
     assert_eq!(names(), ["Patched.UNOFFICIAL"]);
@@ -183,7 +183,7 @@ fn of_a_signed_and_a_patched_database_the_newer_is_read() {
     write("other.cud", 1, "Other");
     assert_eq!(names(), ["Main", "Other.UNOFFICIAL", "Signed"]);
     fs::write(dir.path().join("daily.cld"), "nonsense").unwrap();
-    assert!(load(Some(dir.path()), &settings()).is_err());
+    assert!(load(Some(dir.path()), None, &settings()).is_err());
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn what_one_database_ignores_holds_for_all() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("a.ndb"), BODY.1).unwrap();
     fs::write(dir.path().join("z.cvd"), packed(&[("test.ign2", b"Name.Body\n")])).unwrap();
-    let database = load(Some(dir.path()), &settings()).unwrap();
+    let database = load(Some(dir.path()), None, &settings()).unwrap();
     assert_eq!((database.counts().bodies, database.counts().ignored), (0, 1));
 }
 
@@ -200,11 +200,11 @@ fn each_source_tells_what_it_brought() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("daily.cvd"), packed(&[BODY, ("test.fp", b"44d88612fea8a8f36de82e1278abb02f:68:Ours\n")])).unwrap();
     fs::write(dir.path().join("own.hdb"), "44d88612fea8a8f36de82e1278abb02f:68:Eicar\nbad\n").unwrap();
-    let database = load(Some(dir.path()), &settings()).unwrap();
+    let database = load(Some(dir.path()), None, &settings()).unwrap();
     let [daily, own] = database.sources() else { panic!("{:?}", database.sources()) };
     assert_eq!((daily.file.as_str(), daily.trust, daily.version, daily.announced), ("daily.cvd", Trust::Signed, Some(7), Some(1)));
     assert_eq!(daily.built, UNIX_EPOCH.checked_add(Duration::from_secs(1_795_605_865)));
-    assert_eq!(daily.kinds.iter().map(|(kind, count)| (*kind, *count)).collect::<Vec<_>>(), [("fp", 1), ("ndb", 1)]);
+    assert_eq!(daily.kinds.iter().map(|(kind, count)| (kind.as_ref(), *count)).collect::<Vec<_>>(), [("fp", 1), ("ndb", 1)]);
     assert_eq!((own.trust, own.version, own.kinds.get("hdb"), own.counts.invalid), (Trust::Unsigned, None, Some(&1), 1));
     assert!(own.built.is_some());
     assert_eq!((database.counts().signatures(), database.counts().invalid), (2, 1));
@@ -224,7 +224,7 @@ fn what_sigtool_builds_is_read() {
         return;
     }
     fs::remove_file(dir.path().join(BODY.0)).unwrap();
-    let database = load(Some(dir.path()), &settings()).unwrap();
+    let database = load(Some(dir.path()), None, &settings()).unwrap();
     assert_eq!(found(&database, FILE), ["Name.Body.UNOFFICIAL"]);
     let [source] = database.sources() else { panic!("{:?}", database.sources()) };
     assert_eq!((source.trust, source.version, source.announced), (Trust::Unsigned, Some(7), Some(1)));

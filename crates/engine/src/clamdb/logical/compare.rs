@@ -9,6 +9,7 @@ use crate::clamdb::load::Refused;
 pub(super) struct Compare {
     /// The part whose last match the offset is counted from.
     pub(super) trigger: usize,
+    text: String,
     offset: i64,
     form: Form,
     length: usize,
@@ -66,7 +67,19 @@ impl Compare {
         if comparisons.len() > 2 {
             return Err(INVALID);
         }
-        Ok(Self { trigger: trigger.parse().map_err(|_| INVALID)?, offset: sign * distance, form, length, comparisons })
+        Ok(Self {
+            text: text.to_owned(),
+            trigger: trigger.parse().map_err(|_| INVALID)?,
+            offset: sign * distance,
+            form,
+            length,
+            comparisons,
+        })
+    }
+
+    /// As it was written.
+    pub(super) fn text(&self) -> &str {
+        &self.text
     }
 
     /// Whether it holds, where the trigger's last match begins at `place`.

@@ -2,6 +2,7 @@
 
 use super::{Facts, Range};
 use crate::clamdb::{
+    flat::{Cursor, Words},
     load::{Refused, check_level},
     types::ClamType,
 };
@@ -25,10 +26,48 @@ enum Container {
     Of(ClamType),
 }
 
+/// What stands where no type does.
+const ANYWHERE: u32 = u32::MAX;
+const NOWHERE: u32 = u32::MAX - 1;
+
 /// More containers inside each other are refused.
 const MAX_INTERMEDIATES: usize = 16;
 
 impl Conditions {
+    /// As [`Conditions::take`] reads it.
+    pub(super) fn put(&self, words: &mut Words) {
+        let ranges = [self.size, self.entry, self.sections];
+        let around = u32::from(self.container.is_some() || !self.intermediates.is_empty());
+        words.put(ranges.iter().rev().fold(around, |bits, range| bits << 1 | u32::from(range.is_some())));
+        for range in ranges.into_iter().flatten() {
+            words.put_u64(range.least);
+            words.put_u64(range.most);
+        }
+        if around == 1 {
+            words.put(match self.container {
+                None => ANYWHERE,
+                Some(Container::No) => NOWHERE,
+                Some(Container::Of(kind)) => kind.pack(),
+            });
+            words.put(self.intermediates.len() as u32);
+            self.intermediates.iter().for_each(|kind| words.put(kind.map_or(ANYWHERE, ClamType::pack)));
+        }
+    }
+
+    pub(super) fn take(words: &mut Cursor<'_>) -> Self {
+        let asked = words.word();
+        let [size, entry, sections] = [0, 1, 2].map(|bit| (asked >> bit & 1 == 1).then(|| Range { least: words.u64(), most: words.u64() }));
+        if asked >> 3 & 1 == 0 {
+            return Self { size, entry, sections, container: None, intermediates: Vec::new() };
+        }
+        let container = match words.word() {
+            NOWHERE => Some(Container::No),
+            kind => ClamType::unpack(kind).map(Container::Of),
+        };
+        let intermediates = (0..words.word()).take(MAX_INTERMEDIATES).map(|_| ClamType::unpack(words.word())).collect();
+        Self { size, entry, sections, container, intermediates }
+    }
+
     pub(super) fn hold(&self, facts: &Facts<'_>) -> bool {
         let within = |range: Option<Range>, value: Option<u64>| range.is_none_or(|range| value.is_some_and(|value| range.holds(value)));
         let entry = facts.executable.and_then(|executable| executable.entry).map(|entry| entry as u64);
@@ -113,7 +152,11 @@ mod tests {
     fn holds(description: &str, containers: &[&str]) -> bool {
         let (_, conditions) = parse_description(description).unwrap();
         let containers: Vec<_> = containers.iter().map(|name| ClamType::parse(&format!("CL_TYPE_{name}")).unwrap()).collect();
-        conditions.hold(&Facts { length: 100, target: None, executable: None, containers: &containers })
+        let mut words = Words::default();
+        conditions.put(&mut words);
+        let taken = Conditions::take(&mut Cursor::new(words.as_slice(), 0));
+        assert_eq!(taken, conditions);
+        taken.hold(&Facts { length: 100, target: None, executable: None, containers: &containers })
     }
 
     #[test]

@@ -1,8 +1,11 @@
 //! `((0|1)>2,2)&(3=0)`: which parts, and how often.
 
-use crate::clamdb::load::Refused;
+use crate::clamdb::{
+    flat::{Cursor, Words},
+    load::Refused,
+};
 
-/// Expressions over the numbers of parts.
+/// An expression over the numbers of parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Expression {
     root: Node,
@@ -105,36 +108,100 @@ impl Expression {
         self.needed
     }
 
-    pub(super) fn holds(&self, count: &dyn Fn(usize) -> u32) -> bool {
-        self.root.value(count).holds
+    /// At least so many of the parts with a bit in `of` match wherever it holds.
+    pub(super) fn least(&self, of: u64) -> u32 {
+        self.root.least(of).0
+    }
+
+    /// As [`evaluate`] reads it.
+    pub(super) fn put(&self, words: &mut Words) {
+        self.root.put(words);
     }
 }
 
+/// The tags of nodes.
+const PART: u32 = 0;
+const ALL: u32 = 1;
+const ANY: u32 = 2;
+const EQUAL: u32 = 3;
+const MORE: u32 = 4;
+const LESS: u32 = 5;
+
 impl Node {
-    fn value(&self, count: &dyn Fn(usize) -> u32) -> Value {
+    /// The fewest matching parts of `of`, and the parts it names.
+    fn least(&self, of: u64) -> (u32, u64) {
         match self {
-            Self::Sub(sub) => {
-                let matches = count(*sub);
-                Value { holds: matches > 0, matches: u64::from(matches), parts: u32::from(matches > 0) }
+            Self::Sub(sub) => ((of >> sub & 1) as u32, 1 << sub),
+            Self::All(nodes) => nodes.iter().map(|node| node.least(of)).fold((0, 0), |(sum, seen), (least, named)| {
+                // What is named twice counts once.
+                let least = if seen & named == 0 { sum + least } else { sum.max(least) };
+                (least, seen | named)
+            }),
+            Self::Any(nodes) => {
+                let each = nodes.iter().map(|node| node.least(of));
+                let (least, named) = each.fold((u32::MAX, 0), |(least, seen), (other, named)| (least.min(other), seen | named));
+                (if nodes.is_empty() { 0 } else { least }, named)
             }
+            Self::Counted { of: node, compare, matches, parts: _ } => {
+                let (least, named) = node.least(of);
+                let needs_none = matches!((compare, matches), (Compare::Less, _) | (Compare::Equal, 0));
+                (if needs_none { 0 } else { least }, named)
+            }
+        }
+    }
+
+    fn put(&self, words: &mut Words) {
+        match self {
+            Self::Sub(sub) => [PART, *sub as u32].into_iter().for_each(|word| words.put(word)),
             Self::All(nodes) | Self::Any(nodes) => {
-                let mut value = Value { holds: matches!(self, Self::All(_)), matches: 0, parts: 0 };
-                for each in nodes.iter().map(|node| node.value(count)) {
-                    value.holds = if matches!(self, Self::All(_)) { value.holds && each.holds } else { value.holds || each.holds };
-                    value.matches += each.matches;
-                    value.parts += each.parts;
-                }
-                value.unless_failed()
+                words.put(if matches!(self, Self::All(_)) { ALL } else { ANY });
+                words.put(nodes.len() as u32);
+                nodes.iter().for_each(|node| node.put(words));
             }
             Self::Counted { of, compare, matches, parts } => {
-                let value = of.value(count);
-                let holds = match compare {
-                    Compare::Equal => value.matches == u64::from(*matches),
-                    Compare::More => value.matches > u64::from(*matches),
-                    Compare::Less => value.matches < u64::from(*matches),
+                let tag = match compare {
+                    Compare::Equal => EQUAL,
+                    Compare::More => MORE,
+                    Compare::Less => LESS,
                 };
-                Value { holds: holds && value.parts >= *parts, ..value }.unless_failed()
+                [tag, *matches, *parts].into_iter().for_each(|word| words.put(word));
+                of.put(words);
             }
+        }
+    }
+}
+
+/// Whether the expression that is next holds, by how often each part matched.
+pub(super) fn evaluate(words: &mut Cursor<'_>, count: &dyn Fn(usize) -> u32) -> bool {
+    value(words, count).holds
+}
+
+fn value(words: &mut Cursor<'_>, count: &dyn Fn(usize) -> u32) -> Value {
+    let tag = words.word();
+    match tag {
+        PART => {
+            let matches = count(words.word() as usize);
+            Value { holds: matches > 0, matches: u64::from(matches), parts: u32::from(matches > 0) }
+        }
+        ALL | ANY => {
+            let mut sum = Value { holds: tag == ALL, matches: 0, parts: 0 };
+            for _ in 0..words.word() {
+                let each = value(words, count);
+                sum.holds = if tag == ALL { sum.holds && each.holds } else { sum.holds || each.holds };
+                sum.matches += each.matches;
+                sum.parts += each.parts;
+            }
+            sum.unless_failed()
+        }
+        compare => {
+            let (matches, parts) = (u64::from(words.word()), words.word());
+            let value = value(words, count);
+            let holds = match compare {
+                EQUAL => value.matches == matches,
+                MORE => value.matches > matches,
+                _ => value.matches < matches,
+            };
+            Value { holds: holds && value.parts >= parts, ..value }.unless_failed()
         }
     }
 }

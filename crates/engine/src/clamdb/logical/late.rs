@@ -1,20 +1,85 @@
 //! Parts of logical signatures that are looked at once the matcher is through: regular expressions, comparisons, macros.
 
-use super::{Facts, Macros, compare::Compare, locate::Locator, pcre::Pcre};
+use std::collections::HashMap;
+
+use super::{
+    Facts,
+    compare::Compare,
+    locate::Locator,
+    pcre::{self, Compiled, Pcre},
+};
 use crate::clamdb::{
-    body::Terms,
+    body::{Terms, Word},
+    flat::{Cursor, Words},
     load::Refused,
+    offset::Offset,
+    pattern::Pattern,
     program::{Exhausted, Work},
 };
 
-pub(super) enum Late {
-    Regex(Pcre),
+pub(super) enum Late<'a> {
+    Regex(&'a Pcre),
     /// And where the part it refers to matches.
-    Compare(Compare, Vec<Locator>),
+    Compare(&'a Compare, Vec<Locator>),
     /// And where the part before it matches.
     Macro(Macro, Vec<Locator>),
     /// The object is a picture of this hash.
     Picture(u64),
+}
+
+/// The tags of such parts.
+const REGEX: u32 = 0;
+const COMPARE: u32 = 1;
+const MACRO: u32 = 2;
+const PICTURE: u32 = 3;
+
+impl Late<'_> {
+    /// As [`count`] reads it. Whatever compiles an expression has a number of its own, the next of `numbers`.
+    pub(super) fn put(&self, numbers: &mut u32, words: &mut Words) {
+        match self {
+            Self::Regex(regex) => {
+                words.put(REGEX);
+                words.put(next(numbers));
+                regex.put(words);
+            }
+            Self::Compare(compare, locators) => {
+                words.put(COMPARE);
+                words.put_bytes(compare.text().as_bytes());
+                put_locators(locators, numbers, words);
+            }
+            Self::Macro(asked, locators) => {
+                words.put(MACRO);
+                [asked.least as u32, asked.most as u32, u32::from(asked.group)].into_iter().for_each(|word| words.put(word));
+                put_locators(locators, numbers, words);
+            }
+            Self::Picture(hash) => {
+                words.put(PICTURE);
+                words.put_u64(*hash);
+            }
+        }
+    }
+}
+
+fn next(numbers: &mut u32) -> u32 {
+    let number = *numbers;
+    *numbers += 1;
+    number
+}
+
+fn put_locators(locators: &[Locator], numbers: &mut u32, words: &mut Words) {
+    words.put(locators.len() as u32);
+    for locator in locators {
+        words.put(next(numbers));
+        locator.put(words);
+    }
+}
+
+/// A part has at most a plain and a wide form.
+const MAX_LOCATORS: usize = 2;
+
+fn take_locators<'a>(words: &mut Cursor<'_>, compiled: &'a [Compiled]) -> Vec<(Locator, &'a Compiled)> {
+    let of = (0..words.word()).take(MAX_LOCATORS).map(|_| (words.word() as usize, Locator::take(words)));
+    of.filter_map(|(number, locator)| Some((locator, compiled.get(number)?))).collect()
 }
 
 /// `${least-most}group$`: a pattern of the group at such a distance from a match of the part before.
@@ -72,53 +137,99 @@ pub(super) struct So<'a> {
     /// So many matches of a part can matter.
     pub(super) needed: u32,
     pub(super) counts: &'a dyn Fn(usize) -> u32,
-    pub(super) macros: &'a Macros,
     pub(super) picture: Option<u64>,
 }
 
-impl Late {
-    /// How often it matches as things stand; `number` is its own.
-    pub(super) fn count(&self, number: usize, so: &So<'_>, work: &mut Work<'_>) -> Result<u32, Exhausted> {
-        match self {
-            Self::Regex(regex) if !regex.is_triggered(so.counts) => Ok(0),
-            Self::Regex(regex) => regex.count(so.needed, so.facts.executable, work),
-            Self::Picture(hash) => Ok(u32::from(so.picture == Some(*hash))),
-            Self::Compare(compare, locators) => {
-                if (so.counts)(compare.trigger) == 0 {
-                    return Ok(0);
-                }
-                let place = last_place(locators, so, work)?;
-                Ok(u32::from(place.is_some_and(|place| compare.holds(work.content, place))))
-            }
-            Self::Macro(asked, locators) => {
-                if number.checked_sub(1).is_none_or(|before| (so.counts)(before) == 0) {
-                    return Ok(0);
-                }
-                for locator in locators {
-                    let resolve = |terms: &Terms| terms.offset.resolve(work.content.len(), so.facts.executable);
-                    let mut next = resolve(&locator.terms());
-                    while let Some((first, last)) = next {
-                        let Some(place) = locator.next(first, last, work)? else { break };
-                        if asked.is_met(place, so, work)? {
-                            return Ok(1);
-                        }
-                        next = Some((place + 1, last));
-                    }
-                }
-                Ok(0)
-            }
+/// How often the part that is next matches as things stand; `part` is its number.
+pub(super) fn count(
+    words: &mut Cursor<'_>,
+    part: usize,
+    so: &So<'_>,
+    compiled: &[Compiled],
+    macros: &Macros,
+    work: &mut Work<'_>,
+) -> Result<u32, Exhausted> {
+    match words.word() {
+        REGEX => {
+            let Some(compiled) = compiled.get(words.word() as usize) else { return Ok(0) };
+            Ok(pcre::count(words, compiled, so.counts, so.needed, so.facts.executable, work)?.unwrap_or(0))
         }
+        COMPARE => {
+            let text = words.bytes();
+            let locators = take_locators(words, compiled);
+            let compare = std::str::from_utf8(&text).ok().and_then(|text| Compare::parse(text).ok());
+            let Some(compare) = compare.filter(|compare| (so.counts)(compare.trigger) > 0) else { return Ok(0) };
+            let mut last = None;
+            for (locator, compiled) in &locators {
+                if let Some(range) = locator.range(so.facts.executable, work) {
+                    last = locator.last(compiled, range, work)?.max(last);
+                }
+            }
+            Ok(u32::from(last.is_some_and(|place| compare.holds(work.content, place))))
+        }
+        MACRO => {
+            let [least, most, group] = std::array::from_fn(|_| words.word());
+            let asked = Macro { least: least as usize, most: most as usize, group: group as u8 };
+            let locators = take_locators(words, compiled);
+            if part.checked_sub(1).is_none_or(|before| (so.counts)(before) == 0) {
+                return Ok(0);
+            }
+            asked.is_met(&locators, so, macros, work).map(u32::from)
+        }
+        _ => Ok(u32::from(so.picture == Some(words.u64()))),
     }
 }
 
-fn last_place(locators: &[Locator], so: &So<'_>, work: &mut Work<'_>) -> Result<Option<usize>, Exhausted> {
-    let mut last = None;
-    for locator in locators {
-        if let Some(range) = locator.terms().offset.resolve(work.content.len(), so.facts.executable) {
-            last = locator.last(range, work)?.max(last);
+impl Macro {
+    fn is_met(self, before: &[(Locator, &Compiled)], so: &So<'_>, macros: &Macros, work: &mut Work<'_>) -> Result<bool, Exhausted> {
+        for (locator, compiled) in before {
+            let mut range = locator.range(so.facts.executable, work);
+            while let Some((first, last)) = range {
+                let Some(place) = locator.next(compiled, (first, last), work)? else { break };
+                let behind = (place.saturating_add(self.least), place.saturating_add(self.most));
+                for (target, pattern, compiled) in macros.group(self.group) {
+                    if *target == so.target && pattern.next(compiled, behind, work)?.is_some() {
+                        return Ok(true);
+                    }
+                }
+                range = Some((place + 1, last));
+            }
         }
+        Ok(false)
     }
-    Ok(last)
+}
+
+/// Patterns that parts of signatures speak of by the number of their group.
+#[derive(Default)]
+pub(in crate::clamdb) struct Macros {
+    groups: HashMap<u8, Vec<(u8, Locator, Compiled)>>,
+}
+
+impl Macros {
+    /// Of groups, targets and patterns that were read before.
+    pub(in crate::clamdb) fn of(patterns: &[(u8, u8, String)]) -> Self {
+        let mut macros = Self::default();
+        for (group, target, text) in patterns {
+            if let Ok(locator) = Pattern::parse(text).and_then(|pattern| locator_of(&pattern)) {
+                macros.groups.entry(*group).or_default().push((*target, locator, Compiled::new()));
+            }
+        }
+        macros
+    }
+
+    /// With their targets.
+    fn group(&self, group: u8) -> &[(u8, Locator, Compiled)] {
+        self.groups.get(&group).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Whether the pattern can be one of a group.
+pub(in crate::clamdb) fn check_macro(pattern: &Pattern) -> Result<(), Refused> {
+    locator_of(pattern).map(drop)
+}
+
+fn locator_of(pattern: &Pattern) -> Result<Locator, Refused> {
+    Locator::new(pattern, Terms { target: 0, offset: Offset::Any, fold: false, word: Word::Any })
 }
 
 #[cfg(test)]

@@ -6,54 +6,74 @@ use std::fmt::Write as _;
 
 use pcre2::bytes::{Regex, RegexBuilder};
 
-use super::pcre::LIMITS;
+use super::pcre::{Compiled, LIMITS};
 use crate::clamdb::{
     body::{Terms, Word},
+    executable::Executable,
+    flat::{Cursor, Words},
     load::Refused,
+    offset::Offset,
     pattern::{Item, Masked, Pattern},
     program::{Exhausted, Work},
 };
 
+/// An expression that says the same as a pattern, and where its matches may begin.
 pub(super) struct Locator {
-    regex: Regex,
-    terms: Terms,
+    source: String,
+    fold: bool,
+    offset: Offset,
 }
 
 /// Longer distances are not put into an expression.
 const MAX_REPEAT: u32 = 60_000;
 /// Work that a search counts as, beside the bytes it sees.
-const SEARCH: u64 = 10_000;
+const ONE_SEARCH: usize = 10_000;
 
 impl Locator {
     pub(super) fn new(pattern: &Pattern, terms: Terms) -> Result<Self, Refused> {
         let unsupported = Refused::Unsupported("ldb comparison with such a pattern");
         let source = source_of(pattern, terms).ok_or(unsupported)?;
-        let regex = RegexBuilder::new().caseless(terms.fold).dotall(true).build(&format!("{LIMITS}{source}"));
-        Ok(Self { regex: regex.map_err(|_| unsupported)?, terms })
+        let locator = Self { source, fold: terms.fold, offset: terms.offset };
+        if locator.compile().is_some() { Ok(locator) } else { Err(unsupported) }
     }
 
-    pub(super) fn terms(&self) -> Terms {
-        self.terms
+    /// As [`Locator::take`] reads it.
+    pub(super) fn put(&self, words: &mut Words) {
+        words.put(u32::from(self.fold));
+        self.offset.pack().into_iter().for_each(|word| words.put(word));
+        words.put_bytes(self.source.as_bytes());
+    }
+
+    pub(super) fn take(words: &mut Cursor<'_>) -> Self {
+        let fold = words.word() == 1;
+        let offset = Offset::unpack(std::array::from_fn(|_| words.word()));
+        Self { source: String::from_utf8(words.bytes()).unwrap_or_default(), fold, offset }
+    }
+
+    fn compile(&self) -> Option<Regex> {
+        RegexBuilder::new().caseless(self.fold).dotall(true).build(&format!("{LIMITS}{}", self.source)).ok()
+    }
+
+    /// Where matches may begin in an object.
+    pub(super) fn range(&self, executable: Option<&Executable>, work: &Work<'_>) -> Option<(usize, usize)> {
+        self.offset.resolve(work.content.len(), executable)
     }
 
     /// Where the last match begins that begins in that range, both ends inside.
-    pub(super) fn last(&self, (first, last): (usize, usize), work: &mut Work<'_>) -> Result<Option<usize>, Exhausted> {
+    pub(super) fn last(&self, compiled: &Compiled, (first, last): (usize, usize), work: &mut Work<'_>) -> Result<Option<usize>, Exhausted> {
         let (mut from, mut found) = (first, None);
-        while let Some(at) = self.next(from, last, work)? {
+        while let Some(at) = self.next(compiled, (from, last), work)? {
             found = Some(at);
             from = at + 1;
         }
         Ok(found)
     }
 
-    /// Where the first match begins that begins from `from` to `last`.
-    pub(super) fn next(&self, from: usize, last: usize, work: &mut Work<'_>) -> Result<Option<usize>, Exhausted> {
-        if from > work.content.len() {
-            return Ok(None);
-        }
-        let found = self.regex.find_at(work.content, from).map_err(|_| Exhausted)?.map(|found| found.start());
-        let seen = found.unwrap_or(work.content.len()).saturating_sub(from) as u64;
-        work.left = work.left.checked_sub(SEARCH + seen).ok_or(Exhausted)?;
+    /// Where the first match begins that begins in that range, both ends inside.
+    pub(super) fn next(&self, compiled: &Compiled, (from, last): (usize, usize), work: &mut Work<'_>) -> Result<Option<usize>, Exhausted> {
+        let Some(regex) = compiled.get_or_init(|| self.compile()).as_ref().filter(|_| from <= work.content.len()) else { return Ok(None) };
+        let found = regex.find_at(work.content, from).map_err(|_| Exhausted)?.map(|found| found.start());
+        work.spend(ONE_SEARCH + found.unwrap_or(work.content.len()).saturating_sub(from))?;
         Ok(found.filter(|at| *at <= last))
     }
 }
@@ -122,13 +142,13 @@ fn choice(source: &mut String, negated: bool, strings: &[Vec<Masked>]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clamdb::offset::Offset;
 
     fn places(text: &str, word: Word, fold: bool, content: &[u8]) -> (Option<usize>, Option<usize>) {
         let terms = Terms { target: 0, offset: Offset::Any, fold, word };
         let locator = Locator::new(&Pattern::parse(text).unwrap(), terms).unwrap();
-        let mut work = Work { content, left: 1 << 30 };
-        (locator.next(0, content.len(), &mut work).unwrap(), locator.last((0, content.len()), &mut work).unwrap())
+        let (mut work, compiled) = (Work::new(content, 1 << 30, &|| true), Compiled::new());
+        let range = locator.range(None, &work).unwrap();
+        (locator.next(&compiled, range, &mut work).unwrap(), locator.last(&compiled, range, &mut work).unwrap())
     }
 
     #[test]
@@ -159,7 +179,7 @@ mod tests {
         let terms = Terms { target: 0, offset: Offset::Any, fold: false, word: Word::Any };
         let locator = Locator::new(&Pattern::parse("6161").unwrap(), terms).unwrap();
         let content = vec![b'a'; 100_000];
-        let mut work = Work { content: &content, left: 1_000_000 };
-        assert_eq!(locator.last((0, content.len()), &mut work), Err(Exhausted));
+        let mut work = Work::new(&content, 1_000_000, &|| true);
+        assert_eq!(locator.last(&Compiled::new(), (0, content.len()), &mut work), Err(Exhausted));
     }
 }

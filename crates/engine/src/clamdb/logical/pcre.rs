@@ -7,9 +7,13 @@ use std::sync::OnceLock;
 
 use pcre2::bytes::{Regex, RegexBuilder};
 
-use super::{expression::Expression, is_executable};
+use super::{
+    expression::{self, Expression},
+    is_executable,
+};
 use crate::clamdb::{
     executable::Executable,
+    flat::{Cursor, Words},
     load::Refused,
     offset::Offset,
     program::{Exhausted, Work},
@@ -17,14 +21,20 @@ use crate::clamdb::{
 
 pub(super) struct Pcre {
     trigger: Expression,
+    run: Run,
+}
+
+/// What is run, once the trigger holds.
+struct Run {
     source: String,
     flags: Flags,
     offset: Offset,
-    /// Compiled when first triggered: most never are.
-    regex: OnceLock<Option<Regex>>,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+/// Compiled when first triggered: most never are.
+pub(super) type Compiled = OnceLock<Option<Regex>>;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Flags {
     caseless: bool,
     dotall: bool,
@@ -45,7 +55,7 @@ const MAX_SOURCE: usize = 1 << 15;
 /// What PCRE2 may do for one match, and the memory it may take, in KiB.
 pub(super) const LIMITS: &str = "(*LIMIT_MATCH=1000000)(*LIMIT_DEPTH=100000)(*LIMIT_HEAP=16384)";
 /// Work that one run counts as, beside the bytes it sees.
-const RUN: u64 = 100_000;
+const ONE_RUN: usize = 100_000;
 
 impl Pcre {
     /// `number` is the part's own: a trigger names only parts before it.
@@ -63,15 +73,11 @@ impl Pcre {
         if source.starts_with("(*") {
             return Err(Refused::Unsupported("ldb PCRE with control verbs"));
         }
-        let pcre = Self { trigger, source: source.replace("\\/", "/"), flags, offset, regex: OnceLock::new() };
-        match pcre.compile() {
-            Some(_) => Ok(pcre),
+        let run = Run { source: source.replace("\\/", "/"), flags, offset };
+        match run.compile() {
+            Some(_) => Ok(Self { trigger, run }),
             None => Err(Refused::Invalid("the regular expression does not compile")),
         }
-    }
-
-    pub(super) fn is_triggered(&self, count: &dyn Fn(usize) -> u32) -> bool {
-        self.trigger.holds(count)
     }
 
     /// So many matches of a part can matter to the trigger.
@@ -79,16 +85,46 @@ impl Pcre {
         self.trigger.needed()
     }
 
+    /// As [`count`] reads it.
+    pub(super) fn put(&self, words: &mut Words) {
+        self.trigger.put(words);
+        words.put(self.run.flags.pack());
+        self.run.offset.pack().into_iter().for_each(|word| words.put(word));
+        words.put_bytes(self.run.source.as_bytes());
+    }
+}
+
+/// How often the expression that is next matches, up to `needed`, if its trigger holds; `None` if it does not.
+pub(super) fn count(
+    words: &mut Cursor<'_>,
+    compiled: &Compiled,
+    so_far: &dyn Fn(usize) -> u32,
+    needed: u32,
+    executable: Option<&Executable>,
+    work: &mut Work<'_>,
+) -> Result<Option<u32>, Exhausted> {
+    let triggered = expression::evaluate(words, so_far);
+    let flags = Flags::unpack(words.word());
+    let offset = Offset::unpack(std::array::from_fn(|_| words.word()));
+    let source = words.bytes();
+    if !triggered {
+        return Ok(None);
+    }
+    let run = Run { source: String::from_utf8(source).unwrap_or_default(), flags, offset };
+    run.count(compiled, needed, executable, work).map(Some)
+}
+
+impl Run {
     /// How often it matches, up to `needed`.
-    pub(super) fn count(&self, needed: u32, executable: Option<&Executable>, work: &mut Work<'_>) -> Result<u32, Exhausted> {
-        let Some(regex) = self.regex.get_or_init(|| self.compile()) else { return Ok(0) };
+    fn count(&self, compiled: &Compiled, needed: u32, executable: Option<&Executable>, work: &mut Work<'_>) -> Result<u32, Exhausted> {
+        let Some(regex) = compiled.get_or_init(|| self.compile()) else { return Ok(0) };
         let Some((first, last)) = self.offset.resolve(work.content.len(), executable) else { return Ok(0) };
         let subject =
             if self.flags.encompass && !self.flags.rolling { work.content.get(..last).unwrap_or(work.content) } else { work.content };
         let last = if self.offset == Offset::Any || self.flags.rolling { usize::MAX } else { last };
         let (mut from, mut count) = (first, 0);
         while from <= subject.len() && count < needed {
-            work.left = work.left.checked_sub(RUN + (subject.len() - from) as u64).ok_or(Exhausted)?;
+            work.spend(ONE_RUN + (subject.len() - from))?;
             // An error is a limit that was met: that nothing matches is not known.
             let Some(found) = regex.find_at(subject, from).map_err(|_| Exhausted)?.filter(|found| found.start() <= last) else { break };
             count += 1;
@@ -133,5 +169,30 @@ impl Flags {
             }
         }
         Ok(flags)
+    }
+
+    fn pack(self) -> u32 {
+        let Self { caseless, dotall, multi_line, extended, global, rolling, encompass, anchored, ungreedy } = self;
+        let each = [caseless, dotall, multi_line, extended, global, rolling, encompass, anchored, ungreedy];
+        each.into_iter().rev().fold(0, |bits, flag| bits << 1 | u32::from(flag))
+    }
+
+    fn unpack(bits: u32) -> Self {
+        let [caseless, dotall, multi_line, extended, global, rolling, encompass, anchored, ungreedy] =
+            std::array::from_fn(|bit| bits >> bit & 1 == 1);
+        Self { caseless, dotall, multi_line, extended, global, rolling, encompass, anchored, ungreedy }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packed_flags_are_read_back() {
+        for text in ["", "i", "s", "m", "x", "g", "r", "e", "A", "U", "ismxgreAU", "gU"] {
+            let flags = Flags::parse(text).unwrap();
+            assert_eq!(Flags::unpack(flags.pack()), flags, "{text}");
+        }
     }
 }

@@ -1,10 +1,17 @@
-use super::*;
+use super::{expression::evaluate, *};
 
 fn holds(expression: &str, counts: &[u32]) -> bool {
     // Every part must be named.
     let named = (0..counts.len()).filter(|sub| !expression.contains(&sub.to_string())).map(|sub| format!("&({sub}<9999)"));
     let expression = format!("({expression}){}", named.collect::<String>());
-    Expression::parse(&expression).unwrap().holds(&|sub| counts.get(sub).copied().unwrap_or(0))
+    let expression = Expression::parse(&expression).unwrap();
+    let count = |sub: usize| counts.get(sub).copied().unwrap_or(0);
+    let mut words = Words::default();
+    expression.put(&mut words);
+    let holds = evaluate(&mut Cursor::new(words.as_slice(), 0), &count);
+    let matching = counts.iter().filter(|count| **count > 0).count() as u32;
+    assert!(!holds || expression.least(u64::MAX) <= matching, "never fewer than the least");
+    holds
 }
 
 #[test]

@@ -243,7 +243,7 @@ fn conditions_hold_the_object_to_them() {
         assert_eq!(found("a.ldb", &format!("N;Engine:51-255,{conditions},Target:0;0;4141"), CONTENT), expected, "{conditions}");
     }
     let database = database(&[("a.ldb", "N;Engine:51-255,Container:CL_TYPE_ANY,Target:0;0;4141")]);
-    assert_eq!(database.scan(Object { content: CONTENT, containers: &[ClamType::of(b"")] }), Findings::default());
+    assert_eq!(database.scan(Object { content: CONTENT, containers: &[ClamType::of(b"")] }, &|| true), Findings::default());
 }
 
 /// What floods a pattern is not searched for ever, and never passed as examined.
