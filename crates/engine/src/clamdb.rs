@@ -24,6 +24,7 @@ mod types;
 mod window;
 
 use std::{
+    collections::HashSet,
     io,
     os::fd::{BorrowedFd, OwnedFd},
     path::Path,
@@ -104,7 +105,7 @@ pub(crate) struct Object<'a> {
 /// What the signatures say of one object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Findings {
-    /// The worst first, each once.
+    /// Each once: the worst first, then those that match the furthest in front, then by name.
     pub(crate) hits: Vec<Hit>,
     /// The object, and what is inside, is on a list of allowed files.
     pub(crate) allowed: bool,
@@ -228,10 +229,12 @@ impl Database {
         }
         let amount = LEAST_WORK.saturating_add((content.len() as u64).saturating_mul(WORK_PER_BYTE));
         let mut work = Work::new(content, amount, in_time);
+        let mut found: Vec<_> = found.into_iter().map(|name| (name, 0)).collect();
         let complete = self.scan_bodies(object, executable.as_ref(), &mut work, &mut found);
-        let mut hits: Vec<_> = found.into_iter().map(|name| self.hit(name)).collect();
-        hits.sort();
-        hits.dedup();
+        let mut placed: Vec<_> = found.into_iter().map(|(name, place)| (self.hit(name), place)).collect();
+        placed.sort_by(|(a, at), (b, bt)| (a.kind, at, &a.signature).cmp(&(b.kind, bt, &b.signature)));
+        let mut told = HashSet::new();
+        let hits = placed.into_iter().map(|(hit, _)| hit).filter(|hit| told.insert(hit.signature.clone())).collect();
         Findings { hits, allowed: false, incomplete: complete.is_err() }
     }
 
@@ -270,7 +273,7 @@ impl Database {
         object: Object<'_>,
         executable: Option<&Executable>,
         work: &mut Work<'_>,
-        found: &mut Vec<NameId>,
+        found: &mut Vec<(NameId, u64)>,
     ) -> Result<(), Exhausted> {
         if self.body.is_empty() && self.logical.is_empty() {
             return Ok(());

@@ -136,11 +136,11 @@ impl Builder {
     /// Adds the signature, and its patterns to the matcher.
     pub(super) fn add(&mut self, line: Line<'_>, name: NameId, body: &mut body::Builder) -> Result<(), Refused> {
         let signature = u32::try_from(self.signatures.len()).map_err(|_| Refused::Invalid("more signatures than can be held"))?;
+        let late = line.late()?;
         let at = self.words.at();
         line.conditions.put(&mut self.words);
         let needed = line.needed();
         let mut patterns = 0u64;
-        let late = line.late()?;
         self.words.put(late.len() as u32);
         for (part, late) in &late {
             self.words.put(*part as u32);
@@ -173,10 +173,6 @@ impl Builder {
         }
         self.signatures.push(Record { name, target: line.target, least, needed, at }.pack());
         Ok(())
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.signatures.len()
     }
 
     pub(super) fn write(&self, writer: &mut Writer<'_>) -> io::Result<()> {
@@ -241,7 +237,7 @@ impl Logical {
         self.signatures.is_empty()
     }
 
-    /// Adds the names of those that hold.
+    /// Adds the names of those that hold, and where the first match of a part ends.
     ///
     /// # Errors
     /// The work ended, or a regular expression met its limit, before all were evaluated; what is added holds all the same.
@@ -250,7 +246,7 @@ impl Logical {
         facts: Facts<'_>,
         touched: &Touched,
         work: &mut Work<'_>,
-        found: &mut Vec<NameId>,
+        found: &mut Vec<(NameId, u64)>,
     ) -> Result<(), Exhausted> {
         let signatures: &[[u32; 4]] = &self.signatures;
         let unprovoked = self.unprovoked.iter().map(|signature| (*signature, 0));
@@ -270,7 +266,7 @@ impl Logical {
             let matches = |part: u8| touched.count(signature, parts, part);
             // One that meets a limit must not keep the others from being told.
             match self.holds(record, facts, picture, &matches, work) {
-                Ok(true) => found.push(record.name),
+                Ok(true) => found.push((record.name, touched.first(signature))),
                 Ok(false) => {}
                 Err(exhausted) => complete = Err(exhausted),
             }

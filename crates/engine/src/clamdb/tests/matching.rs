@@ -433,3 +433,14 @@ fn pictures_are_known_by_their_hash() {
         assert_eq!(logical(expression, &subs, &content), expected, "{expression} {subs:?}");
     }
 }
+
+#[test]
+fn the_answer_is_the_worst_then_the_first_then_by_name() {
+    let content = b"\0\x01\xff..alpha..bravo..charlie..";
+    let (alpha, bravo, charlie) = (hex_text("alpha"), hex_text("bravo"), hex_text("charlie"));
+    let ndb = format!("Z.First:0:*:{alpha}\nA.Second:0:*:{bravo}\nB.Second:0:*:{bravo}\nA.Last:0:*:{charlie}\nPUA.First:0:*:{alpha}\n");
+    let ldb = format!("M.Between;Target:0;0&1;{charlie};{bravo}\n");
+    let hdb = format!("{}:{}:Y.Whole\n", md5(content), content.len());
+    let expected = ["Y.Whole", "Z.First", "A.Second", "B.Second", "M.Between", "A.Last", "PUA.First"];
+    assert_eq!(signatures(&database(&[("a.ndb", &ndb), ("a.ldb", &ldb), ("a.hdb", &hdb)]), content), expected);
+}
