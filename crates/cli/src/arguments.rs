@@ -2,6 +2,7 @@
 
 mod events;
 mod receive;
+mod rules;
 
 use std::path::PathBuf;
 
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::settings::SettingFlags;
 pub(crate) use events::{ListenArguments, RescanArguments, SecretKindArgument, SecretsCommand};
 pub(crate) use receive::{DeadCommand, InboxArguments, ReceiveArguments, ReceiveCommand};
+pub(crate) use rules::{RulesCommand, RulesFolder};
 
 /// Scan files for malware and unsafe pictures: as a service, or from here.
 #[derive(Debug, Parser)]
@@ -50,6 +52,9 @@ pub(crate) enum Command {
     Listen(ListenArguments),
     /// Look back at what was scanned before, with the lists of digests as they are now
     Rescan(RescanArguments),
+    /// See, check, try out and update rules, lists and signatures
+    #[command(subcommand)]
+    Rules(RulesCommand),
     /// Copy the store to a file, while the service runs
     Backup(BackupArguments),
     /// Print the settings in force, and where each came from

@@ -8,6 +8,7 @@ mod keys;
 mod listen;
 mod receive;
 mod rescan;
+mod rules;
 mod scan;
 mod secrets;
 mod serve;
@@ -22,7 +23,7 @@ use std::{
 
 use anyhow::Result;
 
-use crate::arguments::{Cli, Command};
+use crate::arguments::{Cli, Command, RulesCommand};
 
 /// Everything examined and clean; the command did its work.
 const CLEAN: u8 = 0;
@@ -34,7 +35,9 @@ const UNSURE: u8 = 2;
 const FAILED: u8 = 1;
 
 pub(crate) fn run(cli: Cli) -> ExitCode {
-    let (config, judges) = (cli.config, matches!(cli.command, Command::Scan(_) | Command::Submit(_) | Command::Status(_)));
+    let judges =
+        matches!(cli.command, Command::Scan(_) | Command::Submit(_) | Command::Status(_) | Command::Rules(RulesCommand::Test { .. }));
+    let config = cli.config;
     let outcome = match cli.command {
         Command::Serve(flags) => serve::run(flags, config),
         Command::Scan(arguments) => scan::run(arguments, config),
@@ -47,6 +50,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Secrets(command) => secrets::run(command, config),
         Command::Listen(arguments) => listen::run(arguments, config),
         Command::Rescan(arguments) => rescan::run(arguments, config),
+        Command::Rules(command) => rules::run(command, config),
         Command::Backup(arguments) => backup::run(arguments, config),
         Command::Config(flags) => config::run(flags, config),
     };

@@ -54,6 +54,8 @@ pub(crate) use sources::RuleFile;
 pub use sources::{Counts, Source};
 pub(crate) use types::ClamType;
 
+pub(crate) use load::{check, extensions, is_signature_file, source_of_file};
+
 /// What is to be told of signatures, compiled with them.
 #[derive(Serialize, Deserialize)]
 struct About {

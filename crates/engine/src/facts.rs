@@ -36,7 +36,7 @@ impl Fact {
         Self::ALL.into_iter().find(|fact| fact.word() == word)
     }
 
-    fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::RunsByItself => "runs_by_itself",
             Self::Fetches => "fetches",

@@ -49,6 +49,21 @@ impl HashLists {
         Ok(reading.finish())
     }
 
+    /// One list alone.
+    ///
+    /// # Errors
+    /// It cannot be read, or a line is bad.
+    pub(crate) fn of_file(path: &Path) -> Result<Self, LoadError> {
+        let mut reading = Reading::default();
+        reading.read(path)?;
+        Ok(reading.finish())
+    }
+
+    /// Whether a list of this name may have this line.
+    pub(crate) fn check_line(path: &Path, line: &[u8]) -> Result<(), LoadError> {
+        Reading::default().read_lines(path, line)
+    }
+
     /// One list that stands in memory, as if it were called `name`.
     #[cfg(fuzzing)]
     pub(crate) fn of_bytes(name: &str, text: &[u8]) -> Result<Self, LoadError> {
@@ -91,6 +106,11 @@ impl HashLists {
     /// Digests of malware in force, of all kinds.
     pub(crate) fn count(&self) -> usize {
         self.sha256.entries.len() + self.sha1.entries.len() + self.md5.entries.len()
+    }
+
+    /// Digests that the operator vouches for.
+    pub(crate) fn allowed_count(&self) -> usize {
+        self.allowed.entries.len()
     }
 
     /// Changes with whatever can change a result.

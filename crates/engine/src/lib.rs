@@ -4,6 +4,7 @@
 //! Nothing here touches a disk after loading, and nothing but clamd, when configured, leaves the thread.
 
 mod budget;
+mod check;
 mod clamd;
 mod clamdb;
 mod facts;
@@ -11,6 +12,7 @@ mod filetype;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod hashes;
+mod inventory;
 mod names;
 mod nsfw;
 mod pipeline;
@@ -18,17 +20,21 @@ mod search;
 mod unpack;
 mod yara;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::SystemTime};
 
 use filesafety_model::{EngineName, Report, ScanTypes};
 use sha2::{Digest, Sha256};
 
 pub use budget::{Grant, Limits, Memory, Unlimited};
+pub use check::{Problem, Weight, check, is_rule_file};
 pub use clamd::{ClamdAddress, ClamdAddressError, ClamdConfig, Oversize};
 pub use clamdb::{Counts as ClamDbCounts, Source as ClamDbSource, Trust as ClamDbTrust};
 pub use filetype::media_type;
 pub use hashes::HashLists;
+pub use inventory::{Family, RuleSource, inventory};
 pub use names::name_class;
+pub use pipeline::{Explained, ObjectMatches};
+pub use yara::{RuleMatch, StringMatch};
 
 use clamd::Clamd;
 use clamdb::Database;
@@ -161,6 +167,12 @@ impl Engine {
         Worker { engine: self, scanner: self.rules.scanner() }
     }
 
+    /// As [`Worker::scan`], and which rules match which object, for the people who write rules. It takes more time, and as much memory
+    /// as it likes.
+    pub fn explain(&self, input: &Input<'_>) -> Explained {
+        pipeline::explain(self, &mut self.rules.scanner(), input)
+    }
+
     /// The engines without whose answer a scan for malware has no verdict.
     pub fn required(&self) -> Vec<EngineName> {
         let mut required = vec![EngineName::YaraX, EngineName::Hashes];
@@ -195,6 +207,12 @@ impl Engine {
     /// Passwords of archives that signature files bring.
     pub fn clamdb_passwords(&self) -> impl Iterator<Item = &[u8]> {
         self.clamdb.passwords().iter().map(|password| password.bytes.as_slice())
+    }
+
+    /// When the newest of ClamAV's databases was built; `None` where none is used. Plain signature files are no databases: they are as
+    /// new as their author left them.
+    pub fn newest_database(&self) -> Option<SystemTime> {
+        self.clamdb.sources().iter().filter(|source| source.version.is_some()).filter_map(|source| source.built).max()
     }
 
     /// The lists of digests in force.

@@ -1,6 +1,8 @@
 //! The way of one file through the engines: scan its bytes, judge it if it is a picture, open it if it is a container, and the same
 //! again for every object that comes out.
 
+mod explain;
+
 use std::io::{self, Read};
 
 use filesafety_model::{
@@ -20,6 +22,9 @@ use crate::{
     unpack::{self, Decoded, Ended, Member, Sink, Stop},
     yara::{Hit, Matched, Scanner, Statement},
 };
+
+pub(crate) use explain::explain;
+pub use explain::{Explained, ObjectMatches};
 
 /// Scans one file with everything inside it.
 pub(crate) fn scan(engine: &Engine, scanner: &mut Scanner<'_>, input: &Input<'_>, memory: &dyn Memory) -> Result<Report, MemoryShort> {
@@ -103,6 +108,8 @@ struct Findings {
     clamd: Vec<Detection>,
     /// Two facts of one object.
     suspicious: Vec<Detection>,
+    /// Which rules match in which objects, where that is asked for.
+    explained: Option<Vec<ObjectMatches>>,
     /// Why clamd gives no answers, once it has failed to.
     clamd_silence: Option<String>,
 }
@@ -128,6 +135,11 @@ impl<'a, 'r> Walk<'a, 'r> {
     }
 
     fn run(mut self, input: &Input<'_>) -> Result<Report, MemoryShort> {
+        self.walk(input)?;
+        Ok(self.report())
+    }
+
+    fn walk(&mut self, input: &Input<'_>) -> Result<(), MemoryShort> {
         // Whatever folders a client writes before the name are its own.
         let name = input.name.and_then(|name| name.rsplit(['/', '\\']).next());
         let stopped = self.examine(input.content, name).err().map(|Stop| self.budget.stopped());
@@ -138,7 +150,7 @@ impl<'a, 'r> Walk<'a, 'r> {
             Some(None) => self.limit(Limit::Time),
             None => {}
         }
-        Ok(self.report())
+        Ok(())
     }
 }
 
@@ -197,6 +209,7 @@ impl Walk<'_, '_> {
         if self.virus.is_none() {
             return Ok(());
         }
+        self.explain_object(content);
         let hashes = self.engine.hashes.lookup(content);
         let Matched { hits: yara, statements } = self.scanner.scan(content, self.budget.time_left()).unwrap_or_else(|_| {
             self.limit(Limit::Matches);

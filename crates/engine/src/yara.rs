@@ -6,10 +6,13 @@
 //!
 //! Format and semantics: <https://virustotal.github.io/yara-x/docs/writing_rules/anatomy-of-a-rule/>.
 
+mod check;
+mod explain;
 pub(crate) mod folder;
 mod pack;
 
 use std::{
+    collections::BTreeMap,
     fs,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
@@ -21,6 +24,9 @@ use sha2::{Digest, Sha256};
 use yara_x::{Compiler, MetaValue, SourceCode};
 
 use crate::{LoadError, clamdb::RuleFile, facts::Fact};
+pub(crate) use check::check;
+pub(crate) use explain::explain;
+pub use explain::{RuleMatch, StringMatch};
 
 /// One signature that matched.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,7 +73,7 @@ impl Rules {
         for path in paths {
             let text = fs::read(&path).map_err(|source| LoadError::Read { path: path.clone(), source })?;
             let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-            sources.add_of_operator(&format!("operator/{name}"), &path, &text)?;
+            sources.add_of_operator(&format!("{OPERATOR}{name}"), &path, &text)?;
         }
         for file in of_databases {
             sources.add_of_operator(&format!("database/{}", file.path.display()), &file.path, &file.text)?;
@@ -85,7 +91,6 @@ impl Rules {
     }
 
     /// Without databases.
-    #[cfg(test)]
     pub(crate) fn load(dir: Option<&Path>) -> Result<Self, LoadError> {
         Self::load_with(dir, &[])
     }
@@ -98,6 +103,21 @@ impl Rules {
     /// Rules loaded.
     pub(crate) fn count(&self) -> usize {
         self.compiled.iter().len()
+    }
+
+    /// Rules by what they report, for each file of the operator's; `None` is the pack.
+    pub(crate) fn counts_by_file(&self) -> BTreeMap<Option<String>, BTreeMap<&'static str, usize>> {
+        let mut counts: BTreeMap<Option<String>, BTreeMap<&'static str, usize>> = BTreeMap::new();
+        for rule in self.compiled.iter().filter(|rule| !rule.is_private()) {
+            let file = rule.namespace().strip_prefix(OPERATOR).map(str::to_owned);
+            let kind = match Report::of(&rule) {
+                Report::Detection(kind) => kind.as_str(),
+                Report::Nothing if facts(&rule).next().is_some() => "fact",
+                Report::Nothing => "note",
+            };
+            *counts.entry(file).or_default().entry(kind).or_default() += 1;
+        }
+        counts
     }
 
     /// Changes with whatever can change a result: the sources and the version of the matcher.
@@ -252,6 +272,9 @@ fn texts_meta<'r>(rule: &yara_x::Rule<'_, 'r>, name: &str) -> impl Iterator<Item
         _ => None,
     })
 }
+
+/// Begins the namespaces of the operator's files.
+const OPERATOR: &str = "operator/";
 
 /// Rule sources on their way into the compiler.
 struct Sources<'a> {

@@ -39,6 +39,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::time::{sleep, timeout};
 
@@ -347,12 +348,16 @@ impl Client {
         }
     }
 
-    async fn put(&self, place: &UploadUrl, file: FileSource, headers: HeaderMap) -> Result<Put, ClientError> {
+    async fn put(&self, place: &UploadUrl, file: FileSource, mut headers: HeaderMap) -> Result<Put, ClientError> {
         let target: Uri = place.upload_url.parse().map_err(|error| ClientError::unsendable(format!("the upload URL: {error}")))?;
         // Whoever asked over TLS does not send the file in the clear.
         if self.0.base.starts_with("https:") && target.scheme_str() != Some("https") {
             let message = "the service is asked over https and its upload URL is not; set its FILESAFETY_PUBLIC_URL";
             return Err(ClientError::unsendable(message));
+        }
+        if let Some(name) = file.name() {
+            let name = utf8_percent_encode(name, NON_ALPHANUMERIC).to_string();
+            headers.insert("x-file-name", HeaderValue::try_from(name).map_err(ClientError::unsendable)?);
         }
         let mut call = Call::new(Method::PUT, target, headers);
         let content_type = HeaderValue::from_static("application/octet-stream");

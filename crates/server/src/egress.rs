@@ -8,6 +8,7 @@ mod address;
 mod connect;
 mod custom_header;
 mod fetch;
+mod names;
 mod retry_after;
 mod send;
 #[cfg(test)]
@@ -29,8 +30,8 @@ pub(crate) use webhook_url::without_query;
 pub use webhook_url::{WebhookUrl, WebhookUrlError, WebhookUrlPolicy};
 
 use crate::config::Config;
-use connect::Names;
 use fetch::Fetcher;
+use names::Names;
 use send::WebhookSender;
 
 /// What every outgoing request says of its sender.
@@ -60,7 +61,8 @@ impl Egress {
     }
 
     pub(crate) fn with(webhooks: WebhookUrlPolicy, fetches: AddressPolicy, roots: rustls::RootCertStore) -> Self {
-        Self { webhooks: WebhookSender::new(webhooks, roots.clone(), Names::System), fetcher: Fetcher::new(fetches, roots) }
+        let names = Names::system();
+        Self { webhooks: WebhookSender::new(webhooks, roots.clone(), names.clone()), fetcher: Fetcher::new(fetches, roots, names) }
     }
 
     /// Makes one attempt to deliver a webhook. Redirects are answers like others.

@@ -28,6 +28,8 @@ pub(crate) struct Gauges {
     pub(crate) uptime_seconds: u64,
     pub(crate) deliveries: crate::worker::delivery::DeliveryCounts,
     pub(crate) open_circuits: usize,
+    /// Of the newest of ClamAV's databases, where any is used.
+    pub(crate) database_age: Option<std::time::Duration>,
 }
 
 impl Metrics {
@@ -94,6 +96,9 @@ impl Metrics {
         );
         page.single("filesafety_rules", "gauge", "YARA rules loaded", gauges.engine.rules as u64);
         page.single("filesafety_hashes", "gauge", "Hashes loaded", gauges.engine.hashes as u64);
+        if let Some(age) = gauges.database_age {
+            page.single("filesafety_database_age_seconds", "gauge", "Since the newest of ClamAV's databases was built", age.as_secs());
+        }
         page.single("filesafety_uptime_seconds", "gauge", "Time since the start", gauges.uptime_seconds);
         page.0
     }

@@ -167,15 +167,15 @@ fn engine_config(config: &Config) -> filesafety_engine::Config {
     filesafety_engine::Config { rules_dir, cache_dir, clamdb_pua, clamd: config.clamd.clone(), limits: config.limits }
 }
 
-/// Names, sizes and times of the folder's files.
-fn listing(folder: &std::path::Path) -> Vec<(PathBuf, u64, Option<std::time::SystemTime>)> {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+/// Names, sizes and times of the folder's files. `None` where it cannot be read: that it is back, and empty, is a change.
+fn listing(folder: &std::path::Path) -> Option<Vec<(PathBuf, u64, Option<std::time::SystemTime>)>> {
+    let entries = std::fs::read_dir(folder).ok()?.flatten();
     let mut files: Vec<_> = entries
         .filter_map(|entry| Some((entry.path(), entry.metadata().ok()?)))
         .map(|(path, metadata)| (path, metadata.len(), metadata.modified().ok()))
         .collect();
     files.sort();
-    files
+    Some(files)
 }
 
 async fn open_store(config: &Config) -> Result<Store, ServeError> {

@@ -275,7 +275,7 @@ def growth(folder, scales, files, program):
         first.end()
         service = FileSafety(f"{folder}/growth", database, program)
         seen = {kind: [run(service, contents, 1) for _ in range(2)][-1] for kind, contents in files.items()}
-        each = seen["objects"]["CPU ms/file"] / 5000
+        each = seen["objects"]["CPU ms/file"] / made.MEMBERS
         print(
             f"| {count:,} | {first.started:.2f} | {service.started:.2f} | {memory(service.process.pid):.0f} | {seen['small']['CPU ms/file']:.2f} "
             f"| {seen['text']['MB/CPU-s']:.0f} | {seen['random']['MB/CPU-s']:.0f} | {each:.4f} |",
@@ -283,6 +283,7 @@ def growth(folder, scales, files, program):
         )
         service.end()
         shutil.rmtree(database)
+        os.remove(f"{database}.count")
 
 
 def floods(folder, database, count, program):

@@ -5,6 +5,8 @@ sections, patterns of words that the files are written in, short ones, some that
 import hashlib, io, os, random, string, zipfile
 
 EICAR = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$" + b"EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
+# Of the archive, of 1 KiB each.
+MEMBERS = 1000
 VOCABULARY = ["".join(random.Random(n).choices(string.ascii_lowercase, k=2 + n % 9)) for n in range(5000)]
 
 
@@ -47,7 +49,9 @@ class Made:
 
 
 def database(folder, scale=1.0, hard=False):
-    """Writes a folder of signature files; returns how many signatures they have."""
+    """Writes a folder of signature files, unless a former run has; returns how many signatures they have."""
+    if os.path.exists(f"{folder}.count"):
+        return int(open(f"{folder}.count").read())
     os.makedirs(folder, exist_ok=True)
     made, count = Made(7), 0
 
@@ -86,6 +90,8 @@ def database(folder, scale=1.0, hard=False):
         lines("hard.ndb", 60_000, lambda n: f"Made.Text-{n}:{made.random.choices([0, 3, 4, 7], [50, 25, 10, 15])[0]}:*:{made.text_pattern()}")
         lines("zeros.ndb", 500, lambda n: f"Made.Zeros-{n}:1:*:{'00' * 24}{made.literal(6, 6)}{'00' * 8}")
         lines("hard.ldb", 10_000, lambda n: hard_logical(made, n))
+    with open(f"{folder}.count", "w") as file:
+        file.write(str(count + 1))
     return count + 1
 
 
@@ -113,11 +119,11 @@ def zipped(members, method=zipfile.ZIP_DEFLATED):
 
 
 def files():
-    """By kind, the contents to scan: 1,000 small ones of mixed sort, text, random bytes, and an archive of small members."""
+    """By kind, the contents to scan: small ones of mixed sort, text, random bytes, and an archive of small members."""
     made = Made(11)
     programs = [path for path in sorted(os.listdir("/usr/bin"))[:400] if 4096 < os.path.getsize(f"/usr/bin/{path}") < 65536]
     small = []
-    for number in range(1000):
+    for number in range(500):
         length = made.random.randint(4096, 65536)
         match number % 10:
             case 0 | 1 | 2 | 3:
@@ -132,10 +138,10 @@ def files():
                     small.append(file.read() + made.random.randbytes(8))
             case _:
                 small.append(zipped([("a.txt", made.text(length)), ("b.bin", made.random.randbytes(length // 4))]))
-    members = [(f"{n}.bin", made.random.randbytes(1024)) for n in range(5000)]
+    members = [(f"{n}.bin", made.random.randbytes(1024)) for n in range(MEMBERS)]
     return {
         "small": small,
-        "text": [made.text(1 << 20) for _ in range(20)],
-        "random": [made.random.randbytes(10 << 20) for _ in range(10)],
+        "text": [made.text(1 << 20) for _ in range(10)],
+        "random": [made.random.randbytes(10 << 20) for _ in range(6)],
         "objects": [zipped(members, zipfile.ZIP_STORED)],
     }

@@ -1,11 +1,11 @@
 //! A thousand hosts of which a hundred hang: what that costs the other nine hundred.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::thread;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use crate::delivery_healthy::silent_port;
 use crate::measure::{peak_while, resident};
 use crate::support::farm::Farm;
 use crate::support::{Options, backlog};
@@ -49,17 +49,6 @@ fn deliver(hang: bool) -> Duration {
     let (took, peak) = peak_while(server.pid(), || farm.wait_for((HOSTS - HANGING) * OF_EACH, Duration::from_secs(300)));
     println!("  memory: {} MiB at the start, {} MiB at most", before >> 20, peak >> 20);
     took
-}
-
-/// Accepts and never says a word.
-fn silent_port() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let address = listener.local_addr().expect("bound");
-    thread::spawn(move || {
-        let mut open: Vec<TcpStream> = Vec::new();
-        open.extend(listener.incoming().flatten());
-    });
-    address
 }
 
 /// All receivers are in this process.

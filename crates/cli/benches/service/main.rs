@@ -8,6 +8,7 @@
 mod support;
 
 mod deliveries;
+mod delivery_healthy;
 mod delivery_hosts;
 mod delivery_latency;
 mod delivery_memory;
@@ -16,12 +17,13 @@ mod measure;
 mod start;
 mod sync_scans;
 
-const BENCHES: [(&str, fn()); 7] = [
+const BENCHES: [(&str, fn()); 8] = [
     ("start", start::run),
     ("sync_scans", sync_scans::run),
     ("large_upload", large_upload::run),
     ("deliveries", deliveries::run),
     ("delivery_latency", delivery_latency::run),
+    ("delivery_healthy", delivery_healthy::run),
     ("delivery_hosts", delivery_hosts::run),
     ("delivery_memory", delivery_memory::run),
 ];

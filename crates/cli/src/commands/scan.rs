@@ -75,7 +75,7 @@ pub(super) fn run(arguments: ScanArguments, config: Option<PathBuf>) -> Result<u
 }
 
 /// `filesafety` in the user's folder for caches, where the environment names one: compiled signatures are kept there.
-fn cache_dir() -> Option<PathBuf> {
+pub(super) fn cache_dir() -> Option<PathBuf> {
     let of = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     Some(of("XDG_CACHE_HOME").or_else(|| Some(of("HOME")?.join(".cache")))?.join("filesafety"))
 }

@@ -33,6 +33,7 @@ mod quota;
 mod rate;
 mod receive;
 mod rules;
+mod rules_command;
 mod sdk_client;
 mod secrets;
 mod startup;

@@ -121,8 +121,9 @@ fn an_upload_url_gives_the_id_before_the_bytes_and_the_webhook() {
         let place = client.upload_url().webhook_url(receiver.url()).metadata(&json!({ "n": 1 })).await.unwrap();
         assert_whole(&server, &format!("/v1/scan/{}", place.scan_id), &client.get(&place.scan_id).await.unwrap());
         assert!(receiver.received().is_empty() && !format!("{place:?}").contains("/v1/uploads"));
-        let scan = client.upload(&place, eicar()).await.unwrap();
+        let scan = client.upload(&place, FileSource::bytes(eicar()).named("\u{dc}bel.com")).await.unwrap();
         assert_eq!((&scan.scan_id, scan.verdict), (&place.scan_id, Some(Verdict::Infected)));
+        assert_eq!(scan.file.unwrap().name.as_deref(), Some("\u{dc}bel.com"));
         assert_eq!(receiver.one().event()["scan_id"], place.scan_id.as_str());
         assert!(matches!(client.upload(&place, eicar()).await, Err(ClientError::Conflict(_))));
         assert!(matches!(client.upload_url().webhook_url("ftp://a").await, Err(ClientError::Validation(_))));

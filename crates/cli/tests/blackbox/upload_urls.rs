@@ -193,3 +193,14 @@ fn past_its_time_it_is_gone_and_the_scan_failed() {
     assert_eq!(result["failure"]["retryable"], false);
     assert!(receiver.received().is_empty(), "that one sends no webhook");
 }
+
+#[test]
+fn the_sender_may_name_the_file() {
+    let server = Server::shared();
+    let scan = open(&server, &json!({}));
+    let bad = put(&server, &scan, b"named").header("x-file-name", "%ff.pdf").send();
+    bad.expect_error(400, "validation_error");
+    assert!(bad.text().contains("x-file-name"), "{}", bad.text());
+    let result = put(&server, &scan, b"named").header("x-file-name", "R%C3%A9sum%C3%A9%202.pdf").send().expect_verdict("clean");
+    assert_eq!(result["file"]["name"], "R\u{e9}sum\u{e9} 2.pdf");
+}

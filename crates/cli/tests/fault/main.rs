@@ -9,4 +9,5 @@ mod support;
 
 mod disk;
 mod kill;
+mod names;
 mod webhooks;

@@ -12,6 +12,7 @@ pub(crate) mod data;
 pub(crate) mod eicar;
 pub(crate) mod farm;
 pub(crate) mod form;
+pub(crate) mod name_server;
 pub(crate) mod pdf;
 pub(crate) mod pictures;
 pub(crate) mod pulse;

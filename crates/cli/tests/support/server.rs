@@ -45,6 +45,8 @@ pub(crate) struct Options {
     environment: BTreeMap<String, String>,
     arguments: Vec<String>,
     open_files: Option<u32>,
+    /// A command that starts it, before its own words.
+    wrapping: Vec<String>,
 }
 
 impl Options {
@@ -63,7 +65,7 @@ impl Options {
     /// A server as it stands on the internet: nothing of this machine is reachable for it.
     pub(crate) fn strict() -> Self {
         let folder = Arc::new(TempDir::new().expect("a temporary folder"));
-        let options = Self { folder, environment: BTreeMap::new(), arguments: Vec::new(), open_files: None };
+        let options = Self { folder, environment: BTreeMap::new(), arguments: Vec::new(), open_files: None, wrapping: Vec::new() };
         options.env("FILESAFETY_LISTEN", "127.0.0.1:0").env("FILESAFETY_API_KEY", KEY).env("FILESAFETY_WEBHOOK_SECRET", SECRET)
     }
 
@@ -85,6 +87,11 @@ impl Options {
     /// The soft limit of open files that it inherits.
     pub(crate) fn open_files(self, limit: u32) -> Self {
         Self { open_files: Some(limit), ..self }
+    }
+
+    /// Is started by a command that ends by becoming it.
+    pub(crate) fn wrapped_in(self, words: Vec<String>) -> Self {
+        Self { wrapping: words, ..self }
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -128,12 +135,14 @@ impl Options {
 
     /// The command that starts it.
     pub(crate) fn command(&self) -> Command {
-        let mut command = match self.open_files {
+        let limit = self.open_files.map(|limit| ["sh".to_owned(), "-c".to_owned(), format!("ulimit -S -n {limit} && exec \"$0\" \"$@\"")]);
+        let words: Vec<_> = self.wrapping.iter().cloned().chain(limit.into_iter().flatten()).collect();
+        let mut command = match words.split_first() {
             None => filesafety(self.folder()),
-            Some(limit) => {
-                let mut shell = binary("sh", self.folder());
-                shell.args(["-c", &format!("ulimit -S -n {limit} && exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_filesafety")]);
-                shell
+            Some((first, others)) => {
+                let mut wrapped = binary(first, self.folder());
+                wrapped.args(others).arg(env!("CARGO_BIN_EXE_filesafety"));
+                wrapped
             }
         };
         command.arg("serve").args(&self.arguments).envs(&self.environment);

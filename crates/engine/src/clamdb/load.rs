@@ -3,6 +3,7 @@
 //! Formats: ClamAV's manual, *Signatures* (<https://docs.clamav.net/manual/Signatures.html>). A file that nobody signed may have bad
 //! lines: each is skipped, counted, and the first few are told with file and line. What is not supported is counted by its kind.
 
+mod check;
 mod container;
 mod ignored;
 mod kind;
@@ -19,7 +20,7 @@ use std::{
 };
 
 use super::{
-    Database,
+    Database, Source,
     cache::{self, Origin},
     digests,
     flat::Writer,
@@ -30,7 +31,9 @@ use container::{Header, Members};
 use kind::FileKind;
 use reading::{Reading, Strictness};
 
+pub(crate) use check::check;
 pub use kind::Trust;
+pub(crate) use kind::extensions;
 pub(super) use line::{Refused, check_level};
 pub(super) use seal::PublicKey;
 
@@ -91,6 +94,19 @@ fn read_all(paths: &[PathBuf], settings: &Settings) -> Result<Reading, LoadError
         read(&mut reading, found, settings)?;
     }
     Ok(reading)
+}
+
+/// What one signature file, or a database, holds.
+pub(crate) fn source_of_file(path: &Path, settings: &Settings) -> Result<Source, LoadError> {
+    let mut reading = Reading::new(settings.clone());
+    if let Some((extension, kind)) = kind::of(path) {
+        read(&mut reading, &Found { extension, kind, path: path.to_owned() }, settings)?;
+    }
+    Ok(reading.into_source())
+}
+
+pub(crate) fn is_signature_file(path: &Path) -> bool {
+    kind::of(path).is_some()
 }
 
 fn read(reading: &mut Reading, found: &Found, settings: &Settings) -> Result<(), LoadError> {

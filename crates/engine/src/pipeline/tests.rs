@@ -298,6 +298,23 @@ fn an_allowed_document_is_not_suspicious_nor_is_one_with_an_allowed_part() {
 }
 
 #[test]
+fn an_explanation_tells_rules_and_places_in_every_object() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("facts.yar"), FACTS).unwrap();
+    let engine = Engine::load(Config { rules_dir: Some(dir.path().to_owned()), ..Config::default() }).unwrap();
+    let content = zip(&[Member::deflated("a.txt", b"xx word-one word-one"), Member::deflated("b.txt", b"word-two")]);
+    let explained = engine.explain(&Input { content: &content, name: None, types: ScanTypes::VIRUS });
+    let paths: Vec<_> = explained.objects.iter().map(|object| object.path.as_str()).collect();
+    assert_eq!((paths, explained.report.notes.len()), (vec!["a.txt", "b.txt"], 2));
+    let rule = &explained.objects[0].rules.as_ref().unwrap()[0];
+    assert_eq!((rule.rule.as_str(), rule.source.as_str(), rule.kind), ("a", "operator/facts.yar", "note"));
+    assert_eq!(rule.facts, ["runs_by_itself"]);
+    let places: Vec<_> = rule.strings.iter().map(|place| (place.identifier.as_str(), place.offset, place.length)).collect();
+    assert_eq!(places, [("$a", 3, 8), ("$a", 12, 8)]);
+    assert_eq!(rule.strings[0].bytes, b"word-one");
+}
+
+#[test]
 fn facts_count_where_a_scan_stops_at_a_limit() {
     let limits = Limits { objects: 2, ..Limits::default() };
     let dir = tempfile::tempdir().unwrap();

@@ -1,6 +1,10 @@
 //! `GET /healthz`, `/readyz`, `/metrics`.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    time::{Duration, SystemTime},
+};
 
 use axum::{
     Json,
@@ -8,7 +12,7 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse as _, Response},
 };
-use filesafety_engine::ClamDbCounts;
+use filesafety_engine::{ClamDbCounts, Engine};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -30,6 +34,8 @@ pub(crate) struct Readiness {
     disk: &'static str,
     engines: EnginesView,
     draining: bool,
+    /// What the operator should know, though scans are taken: databases that are old.
+    warnings: Vec<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -67,6 +73,9 @@ pub(crate) struct Skipped {
     unsupported: BTreeMap<String, usize>,
 }
 
+/// ClamAV's databases change every day; when the newest is older than this, something does not update them.
+const FRESH_FOR: Duration = Duration::from_secs(3 * 24 * 60 * 60);
+
 /// Below so much free disk nothing is accepted.
 const DISK_RESERVE: u64 = 64 << 20;
 
@@ -85,6 +94,7 @@ pub(crate) async fn ready(State(state): State<Shared>) -> Response {
     let engine = state.desk.judge.threads.engine();
     let summary = engine.summary();
     let clamdb = engine.clamdb().map(ClamDbView::of);
+    let warnings = Vec::from_iter(database_age(&engine, SystemTime::now()).and_then(stale));
     let clamd = !summary.clamd || tokio::task::spawn_blocking(move || engine.ping_clamd()).await.is_ok_and(|answer| answer.is_ok());
     let ready = store && disk && clamd && !draining;
     let word = |good: bool, bad: &'static str| if good { "ok" } else { bad };
@@ -99,6 +109,7 @@ pub(crate) async fn ready(State(state): State<Shared>) -> Response {
             clamd: summary.clamd.then_some(word(clamd, "unreachable")),
         },
         draining,
+        warnings,
     };
     (if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(body)).into_response()
 }
@@ -125,8 +136,20 @@ pub(crate) async fn render(state: &Shared) -> Response {
         uptime_seconds: state.started.elapsed().as_secs(),
         deliveries: state.deliverer.counts(),
         open_circuits: state.deliverer.open_circuits(),
+        database_age: database_age(&state.desk.judge.threads.engine(), SystemTime::now()),
     };
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], state.metrics.render(&gauges)).into_response()
+}
+
+/// How long ago the newest of ClamAV's databases was built; `None` where none is used. Plain signature files say nothing of their age.
+fn database_age(engine: &Engine, now: SystemTime) -> Option<Duration> {
+    // One from the future is as good as new.
+    Some(now.duration_since(engine.newest_database()?).unwrap_or(Duration::ZERO))
+}
+
+fn stale(age: Duration) -> Option<String> {
+    let days = age.as_secs() / (24 * 60 * 60);
+    (age > FRESH_FOR).then(|| format!("The newest of ClamAV's databases is {days} days old; `filesafety rules update` fetches newer ones."))
 }
 
 impl ClamDbView {
@@ -145,4 +168,18 @@ impl ClamDbView {
 fn free_disk(path: &std::path::Path) -> Option<u64> {
     let stats = rustix::fs::statvfs(path).ok()?;
     Some(stats.f_bavail.saturating_mul(stats.f_frsize))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn databases_are_old_after_three_days() {
+        let days = |days: u64| Duration::from_secs(days * 24 * 60 * 60);
+        assert_eq!(stale(Duration::ZERO), None);
+        assert_eq!(stale(days(3)), None);
+        assert!(stale(days(3) + Duration::from_secs(1)).is_some_and(|warning| warning.contains("3 days old")));
+        assert!(stale(days(400)).is_some_and(|warning| warning.contains("400 days old")));
+    }
 }

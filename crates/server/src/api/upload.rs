@@ -25,6 +25,8 @@ use crate::{
     worker::ticket::Ticket,
 };
 
+const FILE_NAME: &str = "x-file-name";
+
 /// Where to send the file, and until when.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct UploadInvitation {
@@ -79,9 +81,10 @@ fn invitation(state: &Shared, scan: ScanId, token: &str, expires_at: Timestamp) 
 /// Send the bytes of a scan that waits for them
 ///
 /// The URL is the secret: no key is asked for, and any origin may send. Only a complete body uses it up.
-#[utoipa::path(put, path = "/v1/uploads/{id}/{token}", operation_id = "upload", tag = "Uploads", params(("id" = String, Path, description = "From the upload URL"), ("token" = String, Path, description = "From the upload URL")),
+#[utoipa::path(put, path = "/v1/uploads/{id}/{token}", operation_id = "upload", tag = "Uploads", params(("id" = String, Path, description = "From the upload URL"), ("token" = String, Path, description = "From the upload URL"),
+        ("x-file-name" = Option<String>, Header, description = "What the file is called: UTF-8 with percent escapes, as `encodeURIComponent` writes it")),
     request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "The file"),
-    responses((status = 200, description = "The result", body = ScanView), (status = 202, description = "Still scanning", body = Underway), (status = 400, description = "`validation_error`: the body broke off", body = ErrorBody),
+    responses((status = 200, description = "The result", body = ScanView), (status = 202, description = "Still scanning", body = Underway), (status = 400, description = "`validation_error`: the body broke off, or `x-file-name` is no UTF-8", body = ErrorBody),
         (status = 404, description = "`not_found`", body = ErrorBody), (status = 408, description = "`upload_too_slow`", body = ErrorBody), (status = 409, description = "`upload_conflict`: used already", body = ErrorBody),
         (status = 410, description = "`upload_expired`", body = ErrorBody), (status = 413, description = "`file_too_large`", body = ErrorBody), (status = 429, description = "`quota_exceeded`", body = ErrorBody),
         (status = 502, description = "`upstream_error`", body = ErrorBody), (status = 503, description = "`overloaded`, `storage_unavailable`", body = ErrorBody)))]
@@ -134,8 +137,18 @@ async fn take(state: &Shared, id: &str, token: &str, headers: &HeaderMap, body: 
     };
     state.check_length(headers, 0)?;
     scan::check_quota(state, record.account).await?;
-    let received = read(state, body, record.file_name.clone(), waiting).await?;
+    let name = file_name(headers).map_err(|error| error.about(id))?.or_else(|| record.file_name.clone());
+    let received = read(state, body, name, waiting).await?;
     scan::accept_file(state, headers, Ticket::Upload(record), received, waiting, None).await
+}
+
+/// What the sender calls the file: UTF-8 with percent escapes, since a header takes nothing but ASCII.
+fn file_name(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let Some(value) = headers.get(FILE_NAME) else { return Ok(None) };
+    let name = percent_encoding::percent_decode(value.as_bytes()).decode_utf8();
+    let name =
+        name.map_err(|_| ApiError::validation("x-file-name must be UTF-8 with percent escapes, as encodeURIComponent writes it."))?;
+    Ok(Some(name.into_owned()).filter(|name| !name.is_empty()))
 }
 
 async fn read(state: &Shared, body: Body, name: Option<String>, waiting: Waiting) -> Result<Received, ApiError> {

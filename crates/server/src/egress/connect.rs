@@ -28,6 +28,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{
     address::{AddressPolicy, AddressRefused},
+    names::Names,
     webhook_url::WebhookUrlPolicy,
 };
 
@@ -45,10 +46,6 @@ pub(super) enum Reach {
     Fetch(AddressPolicy),
 }
 
-/// What a test's names resolve to.
-#[cfg(test)]
-type Answers = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
-
 /// Opens connections for one purpose.
 #[derive(Clone)]
 pub(super) struct Connector {
@@ -56,16 +53,6 @@ pub(super) struct Connector {
     tls: Arc<ClientConfig>,
     names: Names,
     open: OpenConnections,
-}
-
-/// Who knows the addresses of names.
-#[derive(Clone)]
-pub(super) enum Names {
-    /// The operating system, by its own rules.
-    System,
-    /// A test that plays a name server.
-    #[cfg(test)]
-    Told(Arc<Answers>),
 }
 
 /// Why there is no connection.
@@ -173,10 +160,11 @@ impl Connector {
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let port = uri.port_u16().unwrap_or(if http { 80 } else { 443 });
 
-        let addresses = self.names.resolve(host, port).await?;
-        for address in &addresses {
-            self.reach.check(address.ip(), http)?;
+        let found = self.names.resolve(host).await.map_err(|cause| ConnectError::Dns { name: host.to_owned(), cause })?;
+        for &address in &found {
+            self.reach.check(address, http)?;
         }
+        let addresses: Vec<_> = found.into_iter().map(|address| SocketAddr::new(address, port)).collect();
         let (tcp, address) = dial(&addresses).await?;
         let place = self.open.enter();
         // Requests are small and written whole; waiting for more to send would only delay them.
@@ -198,22 +186,6 @@ impl Connector {
 fn version_shown(version: ProtocolVersion) -> String {
     let name = version.as_str().map_or_else(|| format!("{version:?}"), str::to_owned);
     name.strip_prefix("TLSv").map_or(name.clone(), |number| number.replace('_', "."))
-}
-
-impl Names {
-    /// All addresses of the name, in the order of preference; at least one. A literal stands for itself.
-    async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectError> {
-        if let Ok(address) = host.parse::<IpAddr>() {
-            return Ok(vec![SocketAddr::new(address, port)]);
-        }
-        let failed = |cause| ConnectError::Dns { name: host.to_owned(), cause };
-        let addresses: Vec<_> = match self {
-            Self::System => tokio::net::lookup_host((host, port)).await.map_err(failed)?.collect(),
-            #[cfg(test)]
-            Self::Told(names) => names(host).map_err(failed)?.into_iter().map(|address| SocketAddr::new(address, port)).collect(),
-        };
-        if addresses.is_empty() { Err(failed(io::Error::other("it has no address"))) } else { Ok(addresses) }
-    }
 }
 
 async fn dial(addresses: &[SocketAddr]) -> Result<(TcpStream, SocketAddr), ConnectError> {

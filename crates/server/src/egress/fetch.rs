@@ -19,7 +19,8 @@ use url::Url;
 use super::{
     USER_AGENT,
     address::{AddressPolicy, AddressRefused, IpNet, check, literal},
-    connect::{ConnectError, Connector, Names, Reach},
+    connect::{ConnectError, Connector, Reach},
+    names::Names,
     send::find,
     tls::client_config,
     webhook_url::without_query,
@@ -81,8 +82,8 @@ pub(crate) fn check_fetch_url(text: &str, allow_nets: &[IpNet]) -> Result<(), Fe
 }
 
 impl Fetcher {
-    pub(super) fn new(policy: AddressPolicy, roots: RootCertStore) -> Self {
-        let connector = Connector::new(Reach::Fetch(policy.clone()), client_config(roots, false), Names::System);
+    pub(super) fn new(policy: AddressPolicy, roots: RootCertStore, names: Names) -> Self {
+        let connector = Connector::new(Reach::Fetch(policy.clone()), client_config(roots, false), names);
         let client = Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_max_idle_per_host(0)

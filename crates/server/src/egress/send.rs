@@ -21,7 +21,8 @@ use hyper_util::{
 use rustls::RootCertStore;
 
 use super::{
-    connect::{ConnectError, Connector, Link, Names, Reach, TlsFault},
+    connect::{ConnectError, Connector, Link, Reach, TlsFault},
+    names::Names,
     retry_after::retry_after,
     tls::client_config,
     webhook_url::WebhookUrlPolicy,

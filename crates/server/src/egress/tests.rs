@@ -95,7 +95,7 @@ async fn addresses_are_judged_when_connecting() {
 
 /// A way out where `names` says what each name resolves to.
 fn told(policy: WebhookUrlPolicy, names: impl Fn(&str) -> std::io::Result<Vec<IpAddr>> + Send + Sync + 'static) -> WebhookSender {
-    WebhookSender::new(policy, RootCertStore::empty(), Names::Told(Arc::new(names)))
+    WebhookSender::new(policy, RootCertStore::empty(), Names::by(names))
 }
 
 async fn post_by(sender: &WebhookSender, url: &str) -> Outcome {

@@ -48,6 +48,17 @@ pub enum Trust {
     Unsigned,
 }
 
+impl Trust {
+    /// `signed`, `locally patched` or `unsigned`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Signed => "signed",
+            Self::Patched => "locally patched",
+            Self::Unsigned => "unsigned",
+        }
+    }
+}
+
 const ALL: [(&str, FileKind); 40] = [
     ("cvd", FileKind::Database(Trust::Signed)),
     ("cld", FileKind::Database(Trust::Patched)),
@@ -92,7 +103,7 @@ const ALL: [(&str, FileKind); 40] = [
 ];
 
 /// Every extension that means something.
-pub(super) fn extensions() -> Vec<&'static str> {
+pub(crate) fn extensions() -> Vec<&'static str> {
     ALL.iter().map(|(extension, _)| *extension).collect()
 }
 

@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// Longer lines are refused.
-const MAX_LINE: usize = 1 << 17;
+pub(super) const MAX_LINE: usize = 1 << 17;
 /// So many bad lines of one load are told, each with file and line; the rest only counted.
 const MAX_TOLD: usize = 20;
 
@@ -44,10 +44,10 @@ pub(super) enum Strictness {
 }
 
 /// Where a line stands.
-struct Place<'a> {
-    path: &'a Path,
-    number: u64,
-    unwanted: bool,
+pub(super) struct Place<'a> {
+    pub(super) path: &'a Path,
+    pub(super) number: u64,
+    pub(super) unwanted: bool,
 }
 
 /// Signatures as they are read.
@@ -138,6 +138,11 @@ impl Reading {
         self.sources.push(source);
     }
 
+    /// The one file that was read.
+    pub(super) fn into_source(mut self) -> Source {
+        self.sources.pop().unwrap_or(self.source)
+    }
+
     /// Rules for YARA-X that stand in a database.
     pub(super) fn add_rules(&mut self, path: &Path, text: Vec<u8>) {
         self.fingerprint.update(&text);
@@ -224,7 +229,8 @@ impl Reading {
         Ok(())
     }
 
-    fn add(&mut self, kind: FileKind, place: &Place<'_>, line: &[u8]) -> Result<(), Refused> {
+    /// Takes in one line.
+    pub(super) fn add(&mut self, kind: FileKind, place: &Place<'_>, line: &[u8]) -> Result<(), Refused> {
         let line = line.trim_ascii();
         if line.is_empty() || line.starts_with(b"#") {
             return Ok(());
