@@ -21,6 +21,7 @@ mod program;
 mod runs;
 mod sources;
 mod types;
+mod views;
 mod window;
 
 use std::{
@@ -31,7 +32,7 @@ use std::{
     sync::Arc,
 };
 
-use filesafety_model::Kind;
+use filesafety_model::{Kind, Password};
 use serde::{Deserialize, Serialize};
 
 use crate::{LoadError, unpack::Member, yara::Hit};
@@ -49,10 +50,15 @@ use runs::Runs;
 pub(crate) use load::Settings;
 pub use load::Trust;
 pub(crate) use members::Container;
-pub(crate) use passwords::Password;
 pub(crate) use sources::RuleFile;
 pub use sources::{Counts, Source};
 pub(crate) use types::ClamType;
+
+/// Where the sections of a program end; what stands behind them is no part of it.
+pub(crate) fn end_of_program(content: &[u8]) -> Option<usize> {
+    let program = Executable::parse(content)?;
+    program.sections.iter().map(|section| section.start.saturating_add(section.length)).max()
+}
 
 pub(crate) use load::{check, extensions, is_signature_file, source_of_file};
 
@@ -134,7 +140,6 @@ impl Database {
     }
 
     /// A file from which [`Database::of_file`] makes the same, also in another process.
-    #[cfg_attr(not(test), allow(dead_code, reason = "for processes that scan apart from the one that loads"))]
     pub(crate) fn file(&self) -> BorrowedFd<'_> {
         self.block.file()
     }
@@ -143,7 +148,6 @@ impl Database {
     ///
     /// # Errors
     /// It is something else.
-    #[cfg_attr(not(test), allow(dead_code, reason = "for processes that scan apart from the one that loads"))]
     pub(crate) fn of_file(file: OwnedFd) -> Result<Self, LoadError> {
         Self::read(&Block::open(file).map_err(|error| LoadError::Signatures { message: error.to_string() })?)
     }
@@ -229,10 +233,8 @@ impl Database {
         if let Some(executable) = executable.as_ref().filter(|executable| executable.sort == Sort::Pe) {
             self.scan_pe(content, executable, &mut found);
         }
-        let amount = LEAST_WORK.saturating_add((content.len() as u64).saturating_mul(WORK_PER_BYTE));
-        let mut work = Work::new(content, amount, in_time);
         let mut found: Vec<_> = found.into_iter().map(|name| (name, 0)).collect();
-        let complete = self.scan_bodies(object, executable.as_ref(), &mut work, &mut found);
+        let complete = self.scan_bodies(object, executable.as_ref(), in_time, &mut found);
         let mut placed: Vec<_> = found.into_iter().map(|(name, place)| (self.hit(name), place)).collect();
         placed.sort_by(|(a, at), (b, bt)| (a.kind, at, &a.signature).cmp(&(b.kind, bt, &b.signature)));
         let mut told = HashSet::new();
@@ -246,8 +248,8 @@ impl Database {
     }
 
     /// What archives are to be tried with.
-    pub(crate) fn passwords(&self) -> &[Password] {
-        &self.passwords
+    pub(crate) fn passwords(&self) -> impl Iterator<Item = Password> {
+        self.passwords.iter().cloned()
     }
 
     /// Signatures that match what a container says of a member.
@@ -270,26 +272,46 @@ impl Database {
         }
     }
 
+    /// The object as it is, then its normalised forms, each on its own.
     fn scan_bodies(
         &self,
         object: Object<'_>,
         executable: Option<&Executable>,
-        work: &mut Work<'_>,
+        in_time: &dyn Fn() -> bool,
         found: &mut Vec<(NameId, u64)>,
     ) -> Result<(), Exhausted> {
         if self.body.is_empty() && self.logical.is_empty() {
             return Ok(());
         }
-        let content = object.content;
-        let known = ClamType::known(content, executable.map(|executable| executable.sort));
-        let target = self.magics.refine(content, known).target();
+        let known = ClamType::known(object.content, executable.map(|executable| executable.sort));
+        let kind = self.magics.refine(object.content, known);
+        let target = kind.target().filter(|target| !views::is_normalised(*target));
+        let mut complete = self.scan_view(object, object.content, target, executable, in_time, found);
+        for view in views::of(object.content, kind) {
+            // One that meets a bound must not keep the others from being matched.
+            complete = complete.and(self.scan_view(object, &view.content, Some(view.target), None, in_time, found));
+        }
+        complete
+    }
+
+    fn scan_view(
+        &self,
+        object: Object<'_>,
+        content: &[u8],
+        target: Option<u8>,
+        executable: Option<&Executable>,
+        in_time: &dyn Fn() -> bool,
+        found: &mut Vec<(NameId, u64)>,
+    ) -> Result<(), Exhausted> {
+        let amount = LEAST_WORK.saturating_add((content.len() as u64).saturating_mul(WORK_PER_BYTE));
+        let mut work = Work::new(content, amount, in_time);
         let mut touched = Touched::default();
-        let scanned = self.body.scan(executable, target, work, &mut touched);
+        let scanned = self.body.scan(executable, target, &mut work, &mut touched);
         found.extend(touched.signatures());
         // What was counted in full may hold; that too little was counted must not make a negation true.
         if scanned.is_ok() {
-            let facts = Facts { length: content.len(), target, executable, containers: object.containers };
-            self.logical.evaluate(facts, &touched, work, found)?;
+            let facts = Facts { length: object.content.len(), target, executable, containers: object.containers };
+            self.logical.evaluate(facts, &touched, &mut work, found)?;
         }
         scanned
     }

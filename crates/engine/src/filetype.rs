@@ -1,5 +1,6 @@
 //! The type of content, by the content alone: a name proves nothing.
 
+mod compound;
 mod mail;
 mod table;
 mod zipped;
@@ -36,6 +37,22 @@ pub(crate) enum Format {
     Cpio,
     Rpm,
     Pdf,
+    SevenZip,
+    Rar,
+    Cab,
+    Iso,
+    Lha,
+    Arj,
+    Compress,
+    Lz4,
+    Snappy,
+    Szdd,
+    Chm,
+    Ole,
+    Rtf,
+    Mail,
+    Tnef,
+    Cms,
 }
 
 /// The MIME type by content, `application/octet-stream` where nothing is known.
@@ -53,9 +70,35 @@ pub fn media_type(content: &[u8]) -> &'static str {
         FileType::Container(Format::Cpio) => "application/x-cpio",
         FileType::Container(Format::Rpm) => "application/x-rpm",
         FileType::Container(Format::Pdf) => "application/pdf",
-        FileType::Unsupported(_) if mail::is_mail(content) => "message/rfc822",
+        FileType::Container(Format::Chm) => "application/vnd.ms-htmlhelp",
+        FileType::Container(Format::Lha) => "application/x-lzh-compressed",
+        FileType::Container(Format::Arj) => "application/x-arj",
+        FileType::Container(Format::Compress) => "application/x-compress",
+        FileType::Container(Format::Lz4) => "application/x-lz4",
+        FileType::Container(Format::Snappy) => "application/x-snappy-framed",
+        FileType::Container(Format::Szdd) => "application/x-ms-compress-szdd",
+        FileType::Container(Format::Cab) => "application/vnd.ms-cab-compressed",
+        FileType::Container(Format::Iso) => "application/x-iso9660-image",
+        FileType::Container(Format::Rar) => "application/vnd.rar",
+        FileType::Container(Format::SevenZip) => "application/x-7z-compressed",
+        FileType::Container(Format::Ole) => compound::media_type(content),
+        FileType::Container(Format::Rtf) => "application/rtf",
+        FileType::Container(Format::Mail) => "message/rfc822",
+        FileType::Container(Format::Tnef) => "application/vnd.ms-tnef",
+        FileType::Container(Format::Cms) => "application/pkcs7-mime",
         FileType::Unsupported(_) | FileType::Leaf => table::media_type(content).unwrap_or_else(|| text_type(content)),
     }
+}
+
+/// Whether the first bytes tell a type: a magic number of a container, a program, a picture or another medium.
+pub(crate) fn has_magic(content: &[u8]) -> bool {
+    table::media_type(content).is_some()
+}
+
+/// Whether content of no known type can be text: no zeros at its start but those of UTF-16.
+pub(crate) fn is_textual(content: &[u8]) -> bool {
+    let start = content.get(..1_024).unwrap_or(content);
+    !has_magic(content) && (memchr::memchr(0, start).is_none() || crate::normalise::Endian::of(content).is_some())
 }
 
 pub(crate) fn identify(content: &[u8]) -> FileType {
@@ -72,7 +115,7 @@ pub(crate) fn identify(content: &[u8]) -> FileType {
         return FileType::Container(Format::Pdf);
     }
     if mail::is_mail(content) {
-        return FileType::Unsupported("Mail");
+        return FileType::Container(Format::Mail);
     }
     FileType::Leaf
 }
@@ -80,7 +123,7 @@ pub(crate) fn identify(content: &[u8]) -> FileType {
 /// Whether its parts are parts of one thing, as the macros of a document are; the members of an archive are things of their own.
 pub(crate) fn is_document(file_type: FileType, content: &[u8]) -> bool {
     match file_type {
-        FileType::Container(Format::Pdf) => true,
+        FileType::Container(Format::Pdf | Format::Ole | Format::Rtf) => true,
         FileType::Container(Format::Zip) => zipped::is_document(content),
         FileType::Container(
             Format::Gzip
@@ -92,9 +135,23 @@ pub(crate) fn is_document(file_type: FileType, content: &[u8]) -> bool {
             | Format::Tar
             | Format::Ar
             | Format::Cpio
-            | Format::Rpm,
+            | Format::Rpm
+            | Format::SevenZip
+            | Format::Rar
+            | Format::Cab
+            | Format::Chm
+            | Format::Iso
+            | Format::Lha
+            | Format::Arj
+            | Format::Compress
+            | Format::Lz4
+            | Format::Snappy
+            | Format::Szdd
+            | Format::Mail
+            | Format::Tnef
+            | Format::Cms,
         ) => false,
-        FileType::Unsupported(detail) => matches!(detail, "Ole2" | "Rtf" | "OneNote"),
+        FileType::Unsupported(detail) => detail == "OneNote",
         FileType::Leaf => false,
     }
 }
@@ -104,16 +161,31 @@ fn format_of(content: &[u8]) -> Option<Format> {
         [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] | [b'P', b'K', 7, 8, b'P', b'K', 3, 4, ..] => Some(Format::Zip),
         [b'P', b'K', b'0', b'0', b'P', b'K', 3, 4, ..] => Some(Format::Zip),
         [0x1f, 0x8b, 8, ..] => Some(Format::Gzip),
+        [b'R', b'a', b'r', b'!', 0x1a, 7, 0 | 1, ..] | [b'R', b'E', b'~', b'^', ..] => Some(Format::Rar),
+        [b'7', b'z', 0xbc, 0xaf, 0x27, 0x1c, ..] => Some(Format::SevenZip),
+        [b'M', b'S', b'C', b'F', 0, 0, 0, 0, ..] => Some(Format::Cab),
         [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(Format::Xz),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Format::Zstd),
         [b'%', b'P', b'D', b'F', b'-', ..] => Some(Format::Pdf),
         [b'!', b'<', b'a', b'r', b'c', b'h', b'>', b'\n', _, ..] => Some(Format::Ar),
         [0xed, 0xab, 0xee, 0xdb, ..] => Some(Format::Rpm),
         [b'L', b'Z', b'I', b'P', 1, ..] => Some(Format::Lzip),
+        _ if unpack::ole_starts(content) => Some(Format::Ole),
+        _ if unpack::rtf_starts(content) => Some(Format::Rtf),
+        _ if unpack::tnef_starts(content) => Some(Format::Tnef),
+        _ if unpack::cms_starts(content) => Some(Format::Cms),
         _ if unpack::cpio_starts(content) => Some(Format::Cpio),
         _ if unpack::lzma_starts(content) => Some(Format::Lzma),
         _ if unpack::bzip2_starts(content) => Some(Format::Bzip2),
         _ if unpack::zstd_after_skippable(content) => Some(Format::Zstd),
+        [b'I', b'T', b'S', b'F', 3, 0, 0, 0, ..] => Some(Format::Chm),
+        [0xff, 6, 0, 0, b's', b'N', b'a', b'P', b'p', b'Y', ..] => Some(Format::Snappy),
+        _ if unpack::lz4_starts(content) => Some(Format::Lz4),
+        _ if unpack::compress_starts(content) => Some(Format::Compress),
+        _ if unpack::szdd_starts(content) => Some(Format::Szdd),
+        _ if unpack::lha_starts(content) => Some(Format::Lha),
+        _ if unpack::arj_starts(content) => Some(Format::Arj),
+        _ if unpack::iso_starts(content) => Some(Format::Iso),
         _ => None,
     }
 }
@@ -196,26 +268,29 @@ mod tests {
     }
 
     #[test]
+    fn mail_is_told_by_its_header() {
+        for content in [
+            &b"Received: from a by b\r\nSubject: hello\r\n\r\nbody"[..],
+            b"MIME-Version: 1.0\nContent-Type: multipart/mixed\n\n",
+            b"X-Spam: no\n folded\nMessage-ID: <a@b>\nTo: c\n\n",
+            b"From: me\nSubject: a file\n\nbegin 644 a.com\nM",
+            b"From: me\nContent-Type: multipart/mixed\n\n",
+            b"an odd line\nX_Spam.flag!: no\nMessage-ID: <a@b>\nTo: c\n\n",
+            b"From a@b Mon Jan 1\nFrom: a\nTo: c\n\n",
+            b"Content-Type: multipart/mixed; boundary=b\n\n--b\n",
+        ] {
+            assert_eq!(identify(content), FileType::Container(Format::Mail), "{}", String::from_utf8_lossy(content));
+            assert_eq!(media_type(content), "message/rfc822");
+        }
+    }
+
+    #[test]
     fn formats_that_stay_closed_have_a_name() {
-        let mut iso = vec![0; 0x8006];
-        iso[0x8001..0x8006].copy_from_slice(b"CD001");
         for (content, detail) in [
-            (&b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1 and more"[..], "Ole2"),
-            (b"{\\rtf1 hello}", "Rtf"),
-            (b"7z\xbc\xaf\x27\x1c\0\x04", "SevenZip"),
-            (b"Rar!\x1a\x07\x01\0 and more", "Rar"),
-            (b"Rar!\x1a\x07\0 and more", "Rar"),
-            (b"MSCF\0\0\0\0 and more", "Cab"),
-            (&iso, "Iso"),
-            (b"Received: from a by b\r\nSubject: hello\r\n\r\nbody", "Mail"),
-            (b"MIME-Version: 1.0\nContent-Type: multipart/mixed\n\n", "Mail"),
-            (b"X-Spam: no\n folded\nMessage-ID: <a@b>\nTo: c\n\n", "Mail"),
-            (b"From: me\nSubject: a file\n\nbegin 644 a.com\nM", "Mail"),
-            (b"From: me\nContent-Type: multipart/mixed\n\n", "Mail"),
-            (b"an odd line\nX_Spam.flag!: no\nMessage-ID: <a@b>\nTo: c\n\n", "Mail"),
-            (b"\x50\x2a\x4d\x18\x01\0\0\0x\x04\x22\x4d\x18 and more", "Lz4"),
-            (b"\x1f\x9d\x90abc", "Compress"),
-            (b"From a@b Mon Jan 1\nFrom: a\nTo: c\n\n", "Mail"),
+            (&b"ISc(\x01 and more"[..], "InstallShield"),
+            (b"xar!\0\x1c and more", "Xar"),
+            (b"MSWIM\0\0\0 and more", "Wim"),
+            (b"hsqs and more", "Squashfs"),
         ] {
             assert_eq!(identify(content), FileType::Unsupported(detail), "{detail}");
         }

@@ -3,16 +3,19 @@
 
 mod explain;
 
-use std::io::{self, Read};
+use std::{
+    io::{self, Read},
+    rc::Rc,
+};
 
 use filesafety_model::{
-    Coverage, Detection, EngineName, EngineOutcome, EngineReport, Kind, PictureReport, Pictures, Reason, Report, Unexamined,
+    Coverage, Detection, EngineName, EngineOutcome, EngineReport, Kind, Password, PictureReport, Pictures, Reason, Report, Unexamined,
 };
 
 use crate::{
     ConfiguredClamd, Engine, Grant, Input, Memory, MemoryShort, Oversize,
-    budget::{Budget, Limit, Stopped},
-    clamd::Answer,
+    budget::{Budget, Deadline, Limit, Stopped},
+    clamd::ClamdAnswer,
     clamdb::{ClamType, Container, Object},
     facts::{Fact, Gathered, Gathering, suspicions},
     filetype::{FileType, Format, identify, is_document},
@@ -28,7 +31,7 @@ pub use explain::{Explained, ObjectMatches};
 
 /// Scans one file with everything inside it.
 pub(crate) fn scan(engine: &Engine, scanner: &mut Scanner<'_>, input: &Input<'_>, memory: &dyn Memory) -> Result<Report, MemoryShort> {
-    let mut walk = Walk::new(engine, scanner, input.content.len(), memory);
+    let mut walk = Walk::new(engine, scanner, input, memory);
     walk.virus = input.types.virus().then(Findings::default);
     walk.pictures = input.types.nsfw().then(Pictures::default);
     walk.run(input)
@@ -42,7 +45,7 @@ pub(crate) fn unpack_only(
     input: &Input<'_>,
     memory: &dyn Memory,
 ) -> Result<Report, MemoryShort> {
-    Walk::new(engine, scanner, input.content.len(), memory).run(input)
+    Walk::new(engine, scanner, input, memory).run(input)
 }
 
 /// So much is decoded between two looks at the budget.
@@ -60,10 +63,14 @@ const MAX_NAME: usize = 255;
 /// More of one engine are not kept; the verdict shows twenty.
 const MAX_DETECTIONS: usize = 100;
 
+/// More are not tried: each costs some tenths of a second where a format makes guessing dear.
+const MAX_PASSWORDS: usize = 100;
+
 struct Walk<'a, 'r> {
     engine: &'a Engine,
     scanner: &'a mut Scanner<'r>,
     budget: Budget<'a>,
+    passwords: Rc<[Password]>,
     virus: Option<Findings>,
     pictures: Option<Pictures>,
     coverage: Coverage,
@@ -116,11 +123,13 @@ struct Findings {
 
 impl<'a, 'r> Walk<'a, 'r> {
     /// A walk without detectors.
-    fn new(engine: &'a Engine, scanner: &'a mut Scanner<'r>, file_bytes: usize, memory: &'a dyn Memory) -> Self {
+    fn new(engine: &'a Engine, scanner: &'a mut Scanner<'r>, input: &Input<'_>, memory: &'a dyn Memory) -> Self {
+        let passwords = input.passwords.iter().chain(&engine.passwords).take(MAX_PASSWORDS).cloned();
         Self {
             engine,
             scanner,
-            budget: Budget::new(&engine.limits, file_bytes as u64, memory),
+            budget: Budget::new(&engine.limits, input.content.len() as u64, memory).by(engine.clock),
+            passwords: passwords.collect(),
             virus: None,
             pictures: None,
             coverage: Coverage::default(),
@@ -261,20 +270,21 @@ impl Walk<'_, '_> {
     }
 
     fn ask_clamd(&mut self, content: &[u8]) -> Vec<Hit> {
-        let (Some(findings), Some(ConfiguredClamd { daemon, oversize })) = (self.virus.as_mut(), &self.engine.clamd) else {
+        let (Some(findings), Some(ConfiguredClamd { daemon, max_bytes, oversize })) = (self.virus.as_mut(), &self.engine.clamd) else {
             return Vec::new();
         };
         if findings.clamd_silence.is_some() {
             return Vec::new();
         }
-        match daemon.scan(content) {
-            Answer::Clean => {}
-            Answer::Found(signature) => return vec![Hit { signature, kind: Kind::Malware }],
-            Answer::TooLarge => match oversize {
+        let answer = if content.len() as u64 > *max_bytes { ClamdAnswer::TooLarge } else { daemon.ask(content) };
+        match answer {
+            ClamdAnswer::Clean => {}
+            ClamdAnswer::Found(signature) => return vec![Hit { signature, kind: Kind::Malware }],
+            ClamdAnswer::TooLarge => match oversize {
                 Oversize::Note => self.coverage.add_note(&self.path, "too large for clamd"),
                 Oversize::Unexamined => self.coverage.add_unexamined(Unexamined::new(&self.path, Reason::Limit, "Clamd")),
             },
-            Answer::Unavailable(message) => findings.clamd_silence = Some(message),
+            ClamdAnswer::Unavailable(message) => findings.clamd_silence = Some(message),
         }
         Vec::new()
     }
@@ -317,7 +327,7 @@ impl Walk<'_, '_> {
                 unpack::open(format, content, name, self)?;
                 match format {
                     // Readers of these look beyond the format's own bytes, and so does the search.
-                    Format::Pdf => search::embedded(content, self)?,
+                    Format::Pdf | Format::Rtf | Format::Mail | Format::Tnef | Format::Cms => search::embedded(content, self)?,
                     // What follows the end was examined as an object.
                     Format::Zip
                     | Format::Gzip
@@ -329,14 +339,29 @@ impl Walk<'_, '_> {
                     | Format::Tar
                     | Format::Ar
                     | Format::Cpio
-                    | Format::Rpm => {}
+                    | Format::Rpm
+                    | Format::SevenZip
+                    | Format::Lha
+                    | Format::Arj
+                    | Format::Compress
+                    | Format::Lz4
+                    | Format::Snappy
+                    | Format::Szdd
+                    | Format::Chm
+                    | Format::Rar
+                    | Format::Cab
+                    | Format::Iso
+                    | Format::Ole => {}
                 }
             }
             FileType::Unsupported(detail) => {
                 self.coverage.add_unexamined(Unexamined::new(&self.path, Reason::Unsupported, detail));
                 search::embedded(content, self)?;
             }
-            FileType::Leaf => search::embedded(content, self)?,
+            FileType::Leaf => {
+                unpack::look(content, self)?;
+                search::leaf(content, self)?;
+            }
         }
         if self.door == Door::Refused {
             self.limit(Limit::Depth);
@@ -520,6 +545,22 @@ impl Sink for Walk<'_, '_> {
 
     fn release(&mut self, bytes: u64) {
         self.budget.release(bytes);
+    }
+
+    fn clock(&mut self) -> Result<(), Stop> {
+        self.budget.check_time()
+    }
+
+    fn deadline(&self) -> Option<Deadline> {
+        Some(self.budget.deadline())
+    }
+
+    fn room(&self) -> u64 {
+        self.budget.room()
+    }
+
+    fn passwords(&self) -> Rc<[Password]> {
+        self.passwords.clone()
     }
 }
 

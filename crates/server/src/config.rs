@@ -11,7 +11,8 @@ mod sources;
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use filesafety_engine::{ClamdAddress, ClamdConfig, Limits, Oversize};
-use filesafety_model::{Policy, RetrySchedule, UnexaminedPolicy};
+use filesafety_model::{Password, Policy, RetrySchedule, UnexaminedPolicy};
+use filesafety_sandbox::Confinement;
 
 use crate::egress::IpNet;
 use parse::Reader;
@@ -49,6 +50,10 @@ pub struct Config {
     pub policy: Policy,
     pub rules_dir: Option<PathBuf>,
     pub clamdb_pua: bool,
+    /// What the processes that scan give up.
+    pub confinement: Confinement,
+    /// Tried on whatever is encrypted.
+    pub archive_passwords: Vec<Password>,
     pub clamd: Option<ClamdConfig>,
     pub limits: Limits,
     pub intake: IntakeLimits,
@@ -168,6 +173,8 @@ impl Config {
             policy,
             rules_dir: read.optional_path("rules_dir"),
             clamdb_pua: read.flag("clamdb_pua")?,
+            confinement: confinement(&read)?,
+            archive_passwords: read.passwords("archive_passwords")?,
             clamd: clamd(&read, &policy)?,
             limits: limits(&read)?,
             intake: intake(&read)?,
@@ -249,6 +256,17 @@ fn clamd(read: &Reader<'_>, policy: &Policy) -> Result<Option<ClamdConfig>, Conf
         UnexaminedPolicy::Infected => Oversize::Unexamined,
     };
     Ok(address.map(|address| ClamdConfig { address, max_bytes, oversize }))
+}
+
+fn confinement(read: &Reader<'_>) -> Result<Confinement, ConfigError> {
+    match (read.flag("sandbox")?, read.flag("require_sandbox")?) {
+        (true, false) => Ok(Confinement::On),
+        (true, true) => Ok(Confinement::Required),
+        (false, false) => Ok(Confinement::Off),
+        (false, true) => Err(ConfigError::Conflict(
+            "FILESAFETY_SANDBOX is off, and FILESAFETY_REQUIRE_SANDBOX asks for it; unset one of the two.".to_owned(),
+        )),
+    }
 }
 
 fn limits(read: &Reader<'_>) -> Result<Limits, ConfigError> {

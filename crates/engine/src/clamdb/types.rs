@@ -87,6 +87,14 @@ impl ClamType {
         matches!(self.0, "BINARY_DATA" | "TEXT_ASCII" | "TEXT_UTF8" | "TEXT_UTF16BE" | "TEXT_UTF16LE")
     }
 
+    pub(super) fn is_text(self) -> bool {
+        self.is_vague() && self != BINARY_DATA
+    }
+
+    pub(super) fn is_mail(self) -> bool {
+        self.0 == "MAIL"
+    }
+
     /// By the manual's *File Types*, and as `clamscan` was seen to do it; `None` for what is of none but 0.
     pub(super) fn target(self) -> Option<u8> {
         match self.0 {
@@ -128,7 +136,20 @@ fn of_format(format: Format, content: &[u8]) -> ClamType {
             _ => "CPIO_OLD",
         },
         Format::Pdf => "PDF",
+        Format::SevenZip => "7Z",
+        Format::Rar => "RAR",
+        Format::Cab => "MSCAB",
+        Format::Iso => "ISO9660",
+        Format::Lha => "LHA_LZH",
+        Format::Arj => "ARJ",
+        Format::Szdd => "MSSZDD",
+        Format::Chm => "MSCHM",
+        Format::Ole => "MSOLE2",
+        Format::Rtf => "RTF",
+        Format::Mail => "MAIL",
+        Format::Tnef => "TNEF",
         Format::Zstd | Format::Lzma | Format::Lzip | Format::Ar | Format::Rpm => return BINARY_DATA,
+        Format::Compress | Format::Lz4 | Format::Snappy | Format::Cms => return BINARY_DATA,
     };
     ClamType(kind)
 }

@@ -15,6 +15,11 @@ pub(super) struct View {
     pub(super) content: Vec<u8>,
 }
 
+/// Whether signatures of that target see only normalised forms.
+pub(super) fn is_normalised(target: u8) -> bool {
+    matches!(target, 3 | 7)
+}
+
 /// So much of the start of a text is normalised; the rest is matched as it stands alone.
 const MOST_TEXT: usize = 20 << 20;
 /// And so much of an HTML text, whose views are several.
@@ -68,4 +73,42 @@ fn has_reference(text: &[u8]) -> bool {
     let from = [&b"<a "[..], b"<A "].into_iter().filter_map(|tag| memmem::find(text, tag)).min().unwrap_or(text.len());
     let after = text.get(from..).unwrap_or_default();
     after.windows(4).any(|word| word.eq_ignore_ascii_case(b"href"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn targets(content: &[u8]) -> Vec<u8> {
+        of(content, ClamType::of(content)).iter().map(|view| view.target).collect()
+    }
+
+    #[test]
+    fn texts_and_pages_have_views_and_nothing_else() {
+        for (content, expected) in [
+            (&b"some words"[..], &[7][..]),
+            (b"some <html lang=\"x\"> words", &[7]),
+            (b"some <html> words", &[3, 3]),
+            (b"some <TABLE> words", &[3, 3]),
+            (b"some <Img> words", &[3, 3]),
+            (b"some <a HREF=x> words", &[3, 3]),
+            (b"some <a name=x> words", &[7]),
+            (b"<script>var x;</script> words", &[3, 3, 7]),
+            (b"\xff\xfew\0o\0r\0d\0", &[7]),
+            (b"From: a\nMessage-ID: <a@b>\nTo: c\n\nwords", &[7]),
+            (b"\0\x01\x02\xff<html>words", &[3, 3]),
+            (b"\0\x01\x02\xff words", &[]),
+            (b"MZ<html> words", &[]),
+            (b"", &[]),
+        ] {
+            assert_eq!(targets(content), expected, "{}", content.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn the_start_of_a_long_text_is_normalised() {
+        let long = b"Word ".repeat(MOST_TEXT / 5 + 100);
+        let views = of(&long, ClamType::of(&long));
+        assert_eq!(views.iter().map(|view| view.content.len()).collect::<Vec<_>>(), [MOST_TEXT]);
+    }
 }

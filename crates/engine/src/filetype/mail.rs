@@ -33,7 +33,7 @@ const OTHERS: &[&str] = &[
 const LOOKED_AT: usize = 64 << 10;
 
 /// At least two known header fields at the top, one of them of mail alone; or a sender, a recipient or a subject, with a content type or
-/// a uuencoded file. A memo or a patch has the former alone, and carries nothing.
+/// a uuencoded file; or the boundary of a multipart body. A memo or a patch has a sender alone, and carries nothing.
 pub(crate) fn is_mail(content: &[u8]) -> bool {
     let start = content.get(..LOOKED_AT).unwrap_or(content);
     let start = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start).trim_ascii_start();
@@ -59,11 +59,21 @@ pub(crate) fn is_mail(content: &[u8]) -> bool {
         known += usize::from(is(OF_MAIL) || is(OTHERS));
         is_addressed |= is(&["from", "to", "subject"]);
         is_typed |= is(&["content-type"]);
+        if is(&["content-type"]) && is_multipart(line) {
+            return true;
+        }
         if of_mail >= 1 && known >= 2 || is_addressed && is_typed {
             return true;
         }
     }
     is_addressed && known >= 2 && memchr::memmem::find_iter(content, b"\nbegin ").any(|at| is_uuencoded(content, at + 7))
+}
+
+/// Whether the field's value is a type of several parts.
+fn is_multipart(line: &[u8]) -> bool {
+    const KIND: &[u8] = b"multipart/";
+    let value = memchr::memchr(b':', line).and_then(|at| line.get(at + 1..)).unwrap_or_default().trim_ascii_start();
+    value.get(..KIND.len()).is_some_and(|start| start.eq_ignore_ascii_case(KIND))
 }
 
 /// Three or four octal digits of a file's mode, then a name.

@@ -1,6 +1,8 @@
 //! PDF (ISO 32000-2) without its index: objects are found by search, so that every revision and whatever the index leaves out is seen.
-//! Each stream is a child, decoded; dictionaries and strings outside of streams stand in the clear in the raw file.
+//! Each stream is a child, decoded, and so are scripts in strings and what the actions are; other dictionaries and strings outside of
+//! streams stand in the clear in the raw file.
 
+mod actions;
 mod blocks;
 mod crypt;
 mod filters;
@@ -37,7 +39,7 @@ pub(crate) fn open(content: &[u8], sink: &mut dyn Sink) -> Result<(), Stop> {
 fn open_within(content: &[u8], between_filters: u64, sink: &mut dyn Sink) -> Result<(), Stop> {
     note_frame(content, sink);
     let objects = Objects::find(content, sink)?;
-    let protection = Protection::of(&objects);
+    let protection = Protection::of(&objects, &[]);
     if matches!(protection, Protection::Locked) {
         sink.unexamined(Reason::Encrypted, DETAIL);
     }
@@ -50,6 +52,7 @@ fn open_within(content: &[u8], between_filters: u64, sink: &mut dyn Sink) -> Res
             break;
         }
     }
+    walk.finish(sink)?;
     if objects.is_exhausted() || walk.is_used_up() {
         sink.unexamined(Reason::Limit, "Bytes");
     }

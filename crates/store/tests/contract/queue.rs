@@ -76,11 +76,11 @@ async fn only_the_holder_ends_a_scan_and_only_once() {
         assert!(matches!(f.store.complete(lost, outcome(Verdict::Clean)).await, Err(StoreError::LeaseLost)));
         assert!(matches!(f.store.start(lost, Beside::Others).await, Err(StoreError::LeaseLost)));
         assert!(matches!(f.store.release(lost).await, Err(StoreError::LeaseLost)));
-        assert!(matches!(f.store.read_blob(&lost).await, Err(StoreError::LeaseLost)));
+        assert!(matches!(f.store.read_blob(&lost, Vec::new()).await, Err(StoreError::LeaseLost)));
         assert_eq!(f.store.renew(&[lost, new], at(180)).await.unwrap(), [lost]);
     }
     assert!(f.store.claim(at(179), at(240), 1).await.unwrap().is_empty());
-    assert_eq!(f.store.read_blob(&new).await.unwrap(), b"abc");
+    assert_eq!(f.store.read_blob(&new, Vec::new()).await.unwrap(), b"abc");
     f.store.complete(new, outcome(Verdict::Infected)).await.unwrap();
     assert!(matches!(f.store.complete(new, outcome(Verdict::Clean)).await, Err(StoreError::LeaseLost)));
     assert!(f.uploads().is_empty());
@@ -130,7 +130,7 @@ async fn a_crash_makes_suspects_of_what_had_started() {
     f.store.release(suspect.lease).await.unwrap();
     assert_eq!(f.store.depths().await.unwrap().suspects, 1);
     let suspect = f.store.claim_suspect(now(), at(60)).await.unwrap().unwrap();
-    assert_eq!((suspect.crashes, f.store.read_blob(&suspect.lease).await.unwrap()), (3, b"abc".to_vec()));
+    assert_eq!((suspect.crashes, f.store.read_blob(&suspect.lease, Vec::new()).await.unwrap()), (3, b"abc".to_vec()));
 }
 
 #[tokio::test]
@@ -220,4 +220,20 @@ async fn signals_tell_of_work() {
     let lease = f.store.claim(now(), at(60), 1).await.unwrap().remove(0).lease;
     f.store.complete(lease, outcome(Verdict::Clean)).await.unwrap();
     assert!(signals.events.has_changed().unwrap() && signals.deliveries.has_changed().unwrap());
+}
+
+#[tokio::test]
+async fn a_password_is_given_to_who_runs_the_scan_and_gone_with_the_verdict() {
+    let f = fixture().await;
+    let given = f.store.archive_password(filesafety_model::Password::new("SESAME-PASSWORD").unwrap());
+    let scan = f.queued(|new| new.password = Some(given.clone())).await;
+    assert!(f.store.scan(f.account, scan).await.unwrap().password.is_none(), "it is not for who reads");
+    let claimed = f.store.claim(now(), at(60), 1).await.unwrap().remove(0);
+    assert_eq!(claimed.scan.password, Some(given.clone()));
+    assert!(!format!("{:?} {given:?}", claimed.scan).contains("SESAME"));
+    f.store.release(claimed.lease).await.unwrap();
+    let lease = f.store.claim(now(), at(60), 1).await.unwrap().remove(0).lease;
+    f.store.complete(lease, outcome(Verdict::Clean)).await.unwrap();
+    assert_eq!(f.store.archive_password(given.password.clone()).mark, given.mark);
+    assert_ne!(f.store.archive_password(filesafety_model::Password::new("other").unwrap()).mark, given.mark);
 }

@@ -130,12 +130,10 @@ fn intermediates(text: &str) -> Result<Vec<Option<ClamType>>, Refused> {
     Ok(parsed)
 }
 
-/// A target whose objects are matched as they are.
+/// The number of a target.
 pub(in crate::clamdb) fn parse_target(text: &str) -> Result<u8, Refused> {
     match text.parse() {
-        Ok(3) => Err(Refused::Unsupported("target 3 (normalised HTML)")),
-        Ok(7) => Err(Refused::Unsupported("target 7 (normalised text)")),
-        Ok(target @ (0..=2 | 4..=6 | 9..=14)) => Ok(target),
+        Ok(target @ (0..=7 | 9..=14)) => Ok(target),
         Ok(_) | Err(_) => Err(Refused::Invalid("a target that the manual does not know")),
     }
 }

@@ -111,7 +111,6 @@ fn lines_that_are_none_are_refused() {
         ("N;Target:0;0&1;6161;0/abc/E", "ldb PCRE with flag E"),
         ("N;Target:0;0&1;6161;0/(*UTF8)abc/", "ldb PCRE with control verbs"),
         ("N;Target:0,HandlerType:CL_TYPE_ZIP;0;6161", "ldb HandlerType"),
-        ("N;Target:3;0;6161", "target 3 (normalised HTML)"),
         ("N;Target:1;0;VI:6161", "offset VI"),
     ] {
         assert_eq!(parse(line).map(|line| line.name), Err(Refused::Unsupported(kind)), "{line}");

@@ -8,6 +8,7 @@ mod containers;
 mod hashes;
 mod patterns;
 mod types;
+mod views;
 
 use std::{collections::BTreeSet, process::Command};
 
@@ -186,4 +187,9 @@ fn types_and_executables_match_as_clamscan_has_them() {
 #[test]
 fn containers_match_as_clamscan_has_them() {
     assert_telling(compare(SEEDS.map(|seed| containers::cases(seed, count(600))).into(), ours_opened, containers::explain));
+}
+
+#[test]
+fn texts_and_pages_match_as_clamscan_has_them() {
+    assert_telling(compare(SEEDS.map(|seed| views::cases(seed, count(800))).into(), ours, unexplained));
 }

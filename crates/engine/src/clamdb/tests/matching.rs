@@ -444,3 +444,48 @@ fn the_answer_is_the_worst_then_the_first_then_by_name() {
     let expected = ["Y.Whole", "Z.First", "A.Second", "B.Second", "M.Between", "A.Last", "PUA.First"];
     assert_eq!(signatures(&database(&[("a.ndb", &ndb), ("a.ldb", &ldb), ("a.hdb", &hdb)]), content), expected);
 }
+
+/// Each view counts for itself, as `clamscan` has it.
+#[test]
+fn texts_are_matched_as_they_are_and_normalised() {
+    let text = b"Hello   World\n\nTEXT Mark\tk1";
+    for (signature, expected) in [
+        ("N:0:*:48656c6c6f202020", true),
+        ("N:0:*:68656c6c6f20776f", true),
+        ("N:7:*:68656c6c6f20776f", true),
+        ("N:7:*:48656c6c6f202020", false),
+        ("N:7:0:68656c6c6f20776f", true),
+        ("N:7:EOF-2:6b31", true),
+        ("N:3:*:68656c6c6f20776f", false),
+    ] {
+        assert_eq!(found("a.ndb", signature, text), expected, "{signature}");
+    }
+    let (raw, normal) = (hex_text("Hello   World"), hex_text("hello world"));
+    for (line, expected) in [
+        (format!("N;Target:0;0&1;{raw};{normal}"), false),
+        (format!("N;Target:0;0&(1=0);{normal};{raw}"), true),
+        (format!("N;Target:7;0&(1=0);{normal};{raw}"), true),
+        (format!("N;FileSize:27-27,Target:7;0;{normal}"), true),
+        (format!("N;FileSize:20-26,Target:0;0;{normal}"), false),
+        (format!("N;Target:7;0&1;{normal};0/hello world text/"), true),
+        (format!("N;Container:CL_TYPE_ANY,Target:7;0;{normal}"), true),
+        (format!("N;Target:0;0=1;{}", hex_text("k1")), true),
+    ] {
+        assert_eq!(found("a.ldb", &line, text), expected, "{line}");
+    }
+}
+
+#[test]
+fn pages_are_matched_normalised() {
+    let page = b"<html><body><!-- Comment --><a HREF=\"http://Link/x\">Some   Words</a><script>var Alpha;</script></body></html>";
+    for (signature, expected) in [
+        (format!("N:3:*:{}", hex_text("href=\"http://link/x\">some words")), true),
+        (format!("N:3:*:{}", hex_text("comment")), false),
+        (format!("N:0:*:{}", hex_text("<!-- Comment")), true),
+        (format!("N:3:*:{}", hex_text("<!-- Comment")), false),
+        (format!("N:7:*:{}", hex_text("var alpha")), true),
+        (format!("N:7:*:{}", hex_text("some words")), false),
+    ] {
+        assert_eq!(found("a.ndb", &signature, page), expected, "{signature}");
+    }
+}

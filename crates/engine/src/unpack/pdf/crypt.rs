@@ -1,6 +1,6 @@
-//! The standard security handler (ISO 32000-2, 7.6) as far as the empty password goes: which key it gives, and streams decrypted with it.
+//! The standard security handler (ISO 32000-2, 7.6) with the passwords that are tried: which key one gives, and streams decrypted with it.
 
-use std::io;
+use std::io::{self, Read};
 
 use aes::{Aes128, Aes256};
 use cbc::cipher::{BlockModeDecrypt, BlockModeEncrypt, KeyInit, KeyIvInit, StreamCipher};
@@ -19,11 +19,12 @@ const PADDING: [u8; 32] = [
 ];
 const BLOCK: usize = 16 * 1024;
 
-/// The key of a document that opens without a password.
+/// The key of a document.
 #[derive(Debug)]
 pub(super) struct Decryption {
     key: Vec<u8>,
     streams: Method,
+    strings: Method,
     embedded_files: Method,
     named: Vec<(Vec<u8>, Method)>,
     metadata: bool,
@@ -37,7 +38,7 @@ pub(super) enum Method {
     Aes256,
 }
 
-/// The empty password does not open the document, or another handler than the standard one guards it.
+/// The password does not open the document, or another handler than the standard one guards it.
 #[derive(Debug)]
 pub(super) struct Locked;
 
@@ -49,8 +50,8 @@ pub(super) struct StreamKey {
 }
 
 impl Decryption {
-    /// Tries the empty user password and the empty owner password against the `Encrypt` dictionary; `id` is the first file identifier.
-    pub(super) fn open(encrypt: &Dictionary, id: &[u8], objects: &Objects<'_>) -> Result<Self, Locked> {
+    /// Tries the password as that of the user and that of the owner against the `Encrypt` dictionary; `id` is the first file identifier.
+    pub(super) fn open(encrypt: &Dictionary, id: &[u8], objects: &Objects<'_>, password: &[u8]) -> Result<Self, Locked> {
         let number = |key: &str| objects.lookup(encrypt, key).and_then(|value| value.as_integer());
         if objects.lookup(encrypt, "Filter").as_ref().and_then(Value::as_name) != Some(b"Standard") {
             return Err(Locked);
@@ -66,23 +67,25 @@ impl Decryption {
             let name = name.as_ref().and_then(Value::as_name).unwrap_or(b"Identity");
             method_named(&named, name).ok_or(Locked)
         };
-        let (streams, embedded_files) = match version {
-            1 | 2 => (Method::Rc4, Method::Rc4),
+        let (streams, strings, embedded_files) = match version {
+            1 | 2 => (Method::Rc4, Method::Rc4, Method::Rc4),
             4 | 5 => {
                 let streams = default("StmF")?;
-                (streams, if encrypt.get("EFF").is_some() { default("EFF")? } else { streams })
+                // Strings that cannot be decrypted hide less than a document that is not opened.
+                let strings = default("StrF").unwrap_or(Method::Identity);
+                (streams, strings, if encrypt.get("EFF").is_some() { default("EFF")? } else { streams })
             }
             _ => return Err(Locked),
         };
         let key = match version {
-            5 => modern_key(encrypt, objects)?,
+            5 => modern_key(encrypt, objects, password)?,
             _ => {
                 let declared = number("Length").and_then(|bits| usize::try_from(bits / 8).ok()).unwrap_or(5);
                 let lengths = if version == 1 { [5, 5, 5] } else { [declared, 16, 5] };
-                classic_key(encrypt, id, metadata, &lengths, objects)?
+                classic_key(encrypt, Sealed { id, metadata, password }, &lengths, objects)?
             }
         };
-        Ok(Self { key, streams, embedded_files, named, metadata })
+        Ok(Self { key, streams, strings, embedded_files, named, metadata })
     }
 
     /// Whether a stream of this kind may stand in the clear all the same. `EncryptMetadata` says so of the document's metadata,
@@ -99,8 +102,17 @@ impl Decryption {
             (None, Some(b"EmbeddedFile")) => self.embedded_files,
             (None, _) => self.streams,
         };
+        Some(self.object_key(method, number, generation))
+    }
+
+    /// The key of the strings in the object `number generation`.
+    pub(super) fn string_key(&self, number: u32, generation: u32) -> StreamKey {
+        self.object_key(self.strings, number, generation)
+    }
+
+    fn object_key(&self, method: Method, number: u32, generation: u32) -> StreamKey {
         let salt: &[u8] = match method {
-            Method::Identity | Method::Aes256 => return Some(StreamKey { method, key: self.key.clone() }),
+            Method::Identity | Method::Aes256 => return StreamKey { method, key: self.key.clone() },
             Method::Rc4 => b"",
             Method::Aes128 => b"sAlT",
         };
@@ -111,11 +123,18 @@ impl Decryption {
             .chain_update(salt)
             .finalize();
         let length = self.key.len().saturating_add(5).min(16);
-        Some(StreamKey { method, key: hash.get(..length).unwrap_or_default().to_vec() })
+        StreamKey { method, key: hash.get(..length).unwrap_or_default().to_vec() }
     }
 }
 
 impl StreamKey {
+    /// A string, decrypted; what came before an error, where it fails.
+    pub(super) fn decrypt(&self, text: &[u8]) -> Vec<u8> {
+        let mut decrypted = Vec::new();
+        let _: io::Result<usize> = self.reader(Box::new(text)).read_to_end(&mut decrypted);
+        decrypted
+    }
+
     pub(super) fn reader<'a>(&self, source: Bytes<'a>) -> Bytes<'a> {
         match self.method {
             Method::Identity => source,
@@ -156,14 +175,23 @@ fn text(encrypt: &Dictionary, key: &str, objects: &Objects<'_>) -> Vec<u8> {
     objects.lookup(encrypt, key).as_ref().and_then(Value::as_text).unwrap_or_default().to_vec()
 }
 
+/// What the key is made from, beside the dictionary.
+struct Sealed<'a> {
+    id: &'a [u8],
+    metadata: bool,
+    password: &'a [u8],
+}
+
 /// Revisions 2 to 4: MD5 and RC4 (algorithms 2, 4, 5 and 7).
-fn classic_key(encrypt: &Dictionary, id: &[u8], metadata: bool, lengths: &[usize], objects: &Objects<'_>) -> Result<Vec<u8>, Locked> {
+fn classic_key(encrypt: &Dictionary, sealed: Sealed<'_>, lengths: &[usize], objects: &Objects<'_>) -> Result<Vec<u8>, Locked> {
+    let Sealed { id, metadata, password } = sealed;
+    let password = padded(password);
     let revision = objects.lookup(encrypt, "R").and_then(|value| value.as_integer()).unwrap_or(2);
     let permissions = objects.lookup(encrypt, "P").and_then(|value| value.as_integer()).unwrap_or(0);
     let (owner, user) = (text(encrypt, "O", objects), text(encrypt, "U", objects));
     let (Some(owner), true) = (owner.get(..32), user.len() >= 16) else { return Err(Locked) };
     for length in lengths.iter().copied().filter(|length| (5..=16).contains(length)) {
-        for password in [PADDING.to_vec(), user_password(owner, revision, length)] {
+        for password in [password.clone(), user_password(&password, owner, revision, length)] {
             let mut hash = Md5::new().chain_update(&password).chain_update(owner);
             // The low 32 bits, whether written with a sign or without.
             hash.update(permissions.to_le_bytes().get(..4).unwrap_or_default());
@@ -187,9 +215,14 @@ fn classic_key(encrypt: &Dictionary, id: &[u8], metadata: bool, lengths: &[usize
     Err(Locked)
 }
 
-/// The user password, padded, that the empty owner password unlocks.
-fn user_password(owner: &[u8], revision: i64, length: usize) -> Vec<u8> {
-    let mut key = Md5::digest(PADDING).to_vec();
+/// Filled up to 32 bytes, or cut to them.
+fn padded(password: &[u8]) -> Vec<u8> {
+    password.iter().chain(&PADDING).copied().take(PADDING.len()).collect()
+}
+
+/// The user password, padded, that this password of the owner, padded, unlocks.
+fn user_password(password: &[u8], owner: &[u8], revision: i64, length: usize) -> Vec<u8> {
+    let mut key = Md5::digest(password).to_vec();
     if revision >= 3 {
         for _ in 0..50 {
             key = Md5::digest(&key).to_vec();
@@ -228,9 +261,10 @@ fn rc4_round(key: &[u8], round: u8, data: &mut [u8]) {
 }
 
 /// Revisions 5 and 6: SHA-2 and AES-256 (algorithm 2.A).
-fn modern_key(encrypt: &Dictionary, objects: &Objects<'_>) -> Result<Vec<u8>, Locked> {
+fn modern_key(encrypt: &Dictionary, objects: &Objects<'_>, password: &[u8]) -> Result<Vec<u8>, Locked> {
+    let password = password.get(..LONGEST_PASSWORD).unwrap_or(password);
     let hardened = objects.lookup(encrypt, "R").and_then(|value| value.as_integer()) != Some(5);
-    let hash = |salt: &[u8], user: &[u8]| if hardened { hardened_hash(salt, user) } else { plain_hash(salt, user) };
+    let hash = |salt: &[u8], user: &[u8]| if hardened { hardened_hash(password, salt, user) } else { plain_hash(password, salt, user) };
     let (owner, user) = (text(encrypt, "O", objects), text(encrypt, "U", objects));
     let user = user.get(..48).ok_or(Locked)?;
     let owner = owner.get(..48).unwrap_or_default();
@@ -255,18 +289,21 @@ fn each_block(data: &mut [u8], mut work: impl FnMut(&mut [u8; 16])) {
     }
 }
 
-fn plain_hash(salt: &[u8], user: &[u8]) -> Vec<u8> {
-    Sha256::new().chain_update(salt).chain_update(user).finalize().to_vec()
+/// Later bytes of a password do not count.
+const LONGEST_PASSWORD: usize = 127;
+
+fn plain_hash(password: &[u8], salt: &[u8], user: &[u8]) -> Vec<u8> {
+    Sha256::new().chain_update(password).chain_update(salt).chain_update(user).finalize().to_vec()
 }
 
-/// Algorithm 2.B with the empty password.
-fn hardened_hash(salt: &[u8], user: &[u8]) -> Vec<u8> {
-    let mut key = plain_hash(salt, user);
+/// Algorithm 2.B.
+fn hardened_hash(password: &[u8], salt: &[u8], user: &[u8]) -> Vec<u8> {
+    let mut key = plain_hash(password, salt, user);
     let mut last = 0;
     let mut round = 0_u32;
     // A last byte is at most 255, so this ends by round 287.
     while round < 64 || u32::from(last) > round - 32 {
-        let mut data = [key.as_slice(), user].concat().repeat(64);
+        let mut data = [password, key.as_slice(), user].concat().repeat(64);
         let (Some(cipher_key), Some(vector)) = (key.get(..16), key.get(16..32)) else { break };
         let Ok(mut cipher) = cbc::Encryptor::<Aes128>::new_from_slices(cipher_key, vector) else { break };
         each_block(&mut data, |block| cipher.encrypt_block(block.into()));

@@ -4,8 +4,10 @@
 const MAX_DEPTH: u32 = 64;
 /// Values kept of one object; the rest is read and dropped, and [`Parsed::overflow`] says so.
 const MAX_VALUES: u32 = 16_384;
-/// Bytes kept of a string or name. The longest that means something to us, an owner key, has 127.
-const MAX_TEXT: usize = 512;
+/// Bytes kept of a string or name. Among those that are read for the structure, the longest, an owner key, has 127.
+pub(super) const MAX_TEXT: usize = 512;
+/// The same where the strings themselves are of use.
+const MAX_WHOLE_TEXT: usize = 16 << 20;
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value {
@@ -37,7 +39,16 @@ pub(super) struct Parsed {
 
 /// Reads the value at `start`; `Null` where there is none.
 pub(super) fn parse(content: &[u8], start: usize) -> Parsed {
-    let mut lexer = Lexer { content, at: start.min(content.len()), kept: 0, cut: false };
+    parse_within(content, start, MAX_TEXT)
+}
+
+/// The same with all of its strings.
+pub(super) fn parse_whole(content: &[u8], start: usize) -> Parsed {
+    parse_within(content, start, MAX_WHOLE_TEXT)
+}
+
+fn parse_within(content: &[u8], start: usize, longest: usize) -> Parsed {
+    let mut lexer = Lexer { content, at: start.min(content.len()), kept: 0, cut: false, longest };
     let value = match lexer.token() {
         Some(token) => lexer.value(token, 0).unwrap_or(Value::Null),
         None => {
@@ -50,7 +61,7 @@ pub(super) fn parse(content: &[u8], start: usize) -> Parsed {
 
 /// The position after white space and comments.
 pub(super) fn skip_blank(content: &[u8], start: usize) -> usize {
-    let mut lexer = Lexer { content, at: start.min(content.len()), kept: 0, cut: false };
+    let mut lexer = Lexer { content, at: start.min(content.len()), kept: 0, cut: false, longest: MAX_TEXT };
     lexer.skip_blank();
     lexer.at
 }
@@ -118,6 +129,8 @@ struct Lexer<'a> {
     at: usize,
     kept: u32,
     cut: bool,
+    /// Bytes kept of a string.
+    longest: usize,
 }
 
 impl Lexer<'_> {
@@ -308,6 +321,12 @@ impl Lexer<'_> {
         Value::Name(name)
     }
 
+    fn push(&self, text: &mut Vec<u8>, byte: u32) {
+        if text.len() < self.longest {
+            text.push(u8::try_from(byte & 0xff).unwrap_or_default());
+        }
+    }
+
     fn hex_pair(&self, ahead: usize) -> Option<u8> {
         let high = char::from(self.peek_after(ahead)?).to_digit(16)?;
         let low = char::from(self.peek_after(ahead + 1)?).to_digit(16)?;
@@ -330,11 +349,11 @@ impl Lexer<'_> {
             let Some(digit) = char::from(byte).to_digit(16) else { continue };
             match half.take() {
                 None => half = Some(digit),
-                Some(high) => push_text(&mut text, high * 16 + digit),
+                Some(high) => self.push(&mut text, high * 16 + digit),
             }
         }
         if let Some(high) = half {
-            push_text(&mut text, high * 16);
+            self.push(&mut text, high * 16);
         }
         Value::Text(text)
     }
@@ -359,13 +378,13 @@ impl Lexer<'_> {
                 }
                 b'\\' => {
                     if let Some(meant) = self.escape() {
-                        push_text(&mut text, meant);
+                        self.push(&mut text, meant);
                     }
                     continue;
                 }
                 _ => {}
             }
-            push_text(&mut text, u32::from(byte));
+            self.push(&mut text, u32::from(byte));
         }
         Value::Text(text)
     }
@@ -416,12 +435,6 @@ impl Lexer<'_> {
             }
             _ => number(word).map_or(Token::Junk, Token::Value),
         }
-    }
-}
-
-fn push_text(text: &mut Vec<u8>, byte: u32) {
-    if text.len() < MAX_TEXT {
-        text.push(u8::try_from(byte & 0xff).unwrap_or_default());
     }
 }
 

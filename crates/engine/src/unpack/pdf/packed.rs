@@ -61,6 +61,14 @@ impl Packed {
         Some((parsed.value, parsed.end.saturating_sub(*at)))
     }
 
+    /// Every object that was kept, by its number, and the text and the place where it stands.
+    pub(super) fn in_order(&self) -> Vec<(u32, &[u8], usize)> {
+        let place = |(number, (buffer, at)): (&u32, &(usize, usize))| Some((*number, self.buffers.get(*buffer)?.as_slice(), *at));
+        let mut places: Vec<_> = self.places.iter().filter_map(place).collect();
+        places.sort_unstable_by_key(|(number, _, _)| *number);
+        places
+    }
+
     pub(super) fn numbers(&self) -> impl Iterator<Item = u32> + '_ {
         self.places.keys().copied()
     }

@@ -9,10 +9,11 @@ use memchr::memmem;
 
 use super::super::{Ended, Sink, Stop};
 use super::DETAIL;
+use super::actions::{Actions, Source};
 use super::blocks::Meter;
 use super::crypt::{Decryption, StreamKey};
 use super::filters::{Chain, End};
-use super::lexer::{Dictionary, Value, is_white};
+use super::lexer::{Dictionary, Value, is_white, parse};
 use super::objects::{Body, Header, MAX_OBJECT_STREAMS, Objects};
 use super::packed::Packed;
 
@@ -20,6 +21,7 @@ use super::packed::Packed;
 const MAX_REVISIONS: usize = 4;
 /// `Encrypt` dictionaries that are tried.
 const MAX_KEYS: usize = 8;
+const NO_PASSWORD: &[u8] = b"";
 /// White space between the data and the keyword after them.
 const MAX_GAP: usize = 16;
 
@@ -48,6 +50,7 @@ pub(super) struct Walk<'a> {
     ends: StreamEnds<'a>,
     packed: OnceCell<Packed>,
     packed_names: OnceCell<HashMap<u32, String>>,
+    actions: Actions,
 }
 
 /// One stream object.
@@ -72,7 +75,8 @@ struct StreamEnds<'a> {
 }
 
 impl Protection {
-    pub(super) fn of(objects: &Objects<'_>) -> Self {
+    /// Tries each password, the empty one first.
+    pub(super) fn of(objects: &Objects<'_>, passwords: &[&[u8]]) -> Self {
         let mut tried = 0;
         let mut bare = false;
         for trailer in &objects.trailers {
@@ -88,7 +92,8 @@ impl Protection {
                 tried += 1;
                 let encrypt = objects.follow(encrypt, revision);
                 let Some(encrypt) = encrypt.as_ref().and_then(Value::as_dictionary) else { continue };
-                if let Ok(decryption) = Decryption::open(encrypt, &trailer.id, objects) {
+                let open = |password: &&[u8]| Decryption::open(encrypt, &trailer.id, objects, password).ok();
+                if let Some(decryption) = std::iter::once(&NO_PASSWORD).chain(passwords).find_map(open) {
                     let bare = bare || objects.trailers.iter().any(|trailer| trailer.encrypt.is_none());
                     return Self::Key(decryption, if bare { Everywhere::No } else { Everywhere::Yes });
                 }
@@ -101,7 +106,16 @@ impl Protection {
 impl<'a> Walk<'a> {
     pub(super) fn new(content: &'a [u8], objects: &'a Objects<'a>, protection: Protection, meter: Meter) -> Self {
         let ends = StreamEnds { content, known: Cell::new((0, None)) };
-        Self { content, objects, protection, meter, ends, packed: OnceCell::new(), packed_names: OnceCell::new() }
+        Self {
+            content,
+            objects,
+            protection,
+            meter,
+            ends,
+            packed: OnceCell::new(),
+            packed_names: OnceCell::new(),
+            actions: Actions::default(),
+        }
     }
 
     /// Whether the filters between them, or the object streams that were looked into, gave more than they may.
@@ -112,6 +126,7 @@ impl<'a> Walk<'a> {
     /// Examines the object at `header`; whether to go on.
     pub(super) fn object(&mut self, header: Header, sink: &mut dyn Sink) -> Result<bool, Stop> {
         let Some(body) = self.objects.body(header) else { return Ok(false) };
+        self.act(header, &body, sink)?;
         let Some((data, dictionary)) = body.data.zip(body.value.as_dictionary()) else {
             if body.cut && header.id.is_some() {
                 sink.unexamined(Reason::Broken, DETAIL);
@@ -128,6 +143,40 @@ impl<'a> Walk<'a> {
         let stream = Stream { name, dictionary, kind, id: header.id };
         self.stream(&stream, &body, data, sink)?;
         Ok(!self.is_used_up())
+    }
+
+    /// Takes in what the object does.
+    fn act(&mut self, header: Header, body: &Body, sink: &mut dyn Sink) -> Result<(), Stop> {
+        let (number, generation) = header.id.unwrap_or_default();
+        let key = match &self.protection {
+            Protection::Open | Protection::Locked => None,
+            Protection::Key(decryption, _) => Some(decryption.string_key(number, generation)),
+        };
+        let name = format!("obj-{number}-{generation}");
+        let source = Source { content: self.content, at: header.body, name: &name, key: key.as_ref() };
+        let objects = self.objects;
+        self.actions.object(&body.value, source, &|value| objects.resolve(value), sink)
+    }
+
+    /// The same for the objects inside object streams, then gives what was gathered.
+    pub(super) fn finish(&mut self, sink: &mut dyn Sink) -> Result<(), Stop> {
+        if !self.objects.object_streams.is_empty() {
+            self.unpack_object_streams(sink)?;
+        }
+        let mut actions = std::mem::take(&mut self.actions);
+        if let Some(packed) = self.packed.get() {
+            let resolve = |value: &Value| self.resolve(value, 0, &RefCell::new(1)).unwrap_or(Value::Null);
+            for (number, content, at) in packed.in_order() {
+                if self.objects.is_exhausted() {
+                    break;
+                }
+                let parsed = parse(content, at);
+                self.objects.charge(parsed.end.saturating_sub(at));
+                let name = format!("obj-{number}-0");
+                actions.object(&parsed.value, Source { content, at, name: &name, key: None }, &resolve, sink)?;
+            }
+        }
+        actions.give(sink)
     }
 
     fn stream(&self, stream: &Stream<'_>, body: &Body, data: usize, sink: &mut dyn Sink) -> Result<(), Stop> {

@@ -1,3 +1,4 @@
+mod actions;
 mod crypt;
 mod decoding;
 mod structure;
@@ -9,6 +10,7 @@ use flate2::Compression;
 use flate2::write::ZlibEncoder;
 
 use super::open;
+use crate::facts::Fact;
 use crate::unpack::{Decoded, Ended, Sink, Stop};
 
 /// What an opener told.
@@ -17,6 +19,7 @@ pub(super) struct Recorded {
     pub(super) children: Vec<(String, Vec<u8>)>,
     pub(super) unexamined: Vec<(Reason, String)>,
     pub(super) notes: Vec<String>,
+    pub(super) facts: Vec<Fact>,
     pub(super) ticks: u64,
     /// Ticks until the budget is used up.
     pub(super) budget: Option<u64>,
@@ -41,6 +44,10 @@ impl Sink for Recorded {
 
     fn note(&mut self, note: &str) {
         self.notes.push(note.to_owned());
+    }
+
+    fn fact(&mut self, fact: Fact, _detail: &str) {
+        self.facts.push(fact);
     }
 
     fn tick(&mut self) -> Result<(), Stop> {
