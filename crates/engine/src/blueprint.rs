@@ -12,8 +12,11 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    AskClamd, ClamDbCounts, Clamd, Config, ConfiguredClamd, Engine, HashLists, Limits, LoadError, Oversize, Summary, budget::CpuClock,
-    clamdb::Database, nsfw::Classifier, yara::Rules,
+    AskClamd, ClamDbCounts, ClamDbSource, Clamd, Config, ConfiguredClamd, Engine, HashLists, Limits, LoadError, Oversize, Summary,
+    budget::CpuClock,
+    clamdb::{Database, Settings},
+    nsfw::Classifier,
+    yara::Rules,
 };
 
 /// Everything loaded, and what is to be told of it. It scans nothing itself: [`Engine::assemble`] makes an engine of its parts.
@@ -45,9 +48,10 @@ impl Blueprint {
     /// # Errors
     /// The first thing that does not load, by what mends it.
     pub fn load(config: Config) -> Result<Self, LoadError> {
-        let rules = Rules::load(config.rules_dir.as_deref())?;
+        let settings = Settings::new(config.clamdb_pua);
+        let clamdb = Database::load(config.rules_dir.as_deref(), config.cache_dir.as_deref(), &settings)?;
+        let rules = Rules::load_with(config.rules_dir.as_deref(), clamdb.rules())?;
         let hashes = HashLists::load(config.rules_dir.as_deref())?;
-        let clamdb = Database::load(config.rules_dir.as_deref(), config.cache_dir.as_deref())?;
         let required = crate::required(&clamdb, config.clamd.is_some());
         let summary = Summary {
             signatures: clamdb.counts().signatures(),
@@ -60,7 +64,7 @@ impl Blueprint {
             limits: config.limits,
             clamd: config.clamd.as_ref().map(|clamd| (clamd.max_bytes, clamd.oversize)),
             rules: rules.fingerprint(),
-            passwords: config.passwords.iter().map(|password| password.reveal().to_vec()).collect(),
+            passwords: config.passwords.iter().cloned().chain(clamdb.passwords()).map(|password| password.reveal().to_vec()).collect(),
         };
         Ok(Self {
             rules: sealed(&rules)?,
@@ -113,7 +117,12 @@ impl Blueprint {
     /// When the newest of ClamAV's databases was built; `None` where none is used. Plain signature files are no databases: they are as
     /// new as their author left them.
     pub fn newest_database(&self) -> Option<SystemTime> {
-        None
+        self.clamdb.sources().iter().filter(|source| source.version.is_some()).filter_map(|source| source.built).max()
+    }
+
+    /// The ClamAV signature files and databases that were read.
+    pub fn clamdb_sources(&self) -> &[ClamDbSource] {
+        self.clamdb.sources()
     }
 
     /// The lists of digests in force.
@@ -160,7 +169,7 @@ fn fingerprint(parts: &[[u8; 32]], config: &Config) -> String {
         digest.update(part);
     }
     // The debug form names every field, so that a new setting cannot be forgotten here.
-    digest.update(format!("{:?} {:?}", config.limits, config.clamd));
+    digest.update(format!("{:?} {:?} {:?}", config.limits, config.clamd, config.clamdb_pua));
     for password in &config.passwords {
         digest.update(Sha256::digest(password.reveal()));
     }

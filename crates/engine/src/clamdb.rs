@@ -10,33 +10,49 @@ mod executable;
 mod flat;
 mod load;
 mod logical;
+mod magic;
+mod members;
 mod names;
 mod offset;
+mod passwords;
 mod pattern;
+mod picture;
 mod program;
-mod target;
+mod runs;
+mod sources;
+mod types;
+mod views;
 mod window;
 
 use std::{
-    borrow::Cow,
-    collections::BTreeMap,
+    collections::HashSet,
     io,
     os::fd::{BorrowedFd, OwnedFd},
     path::Path,
     sync::Arc,
 };
 
-use filesafety_model::Kind;
+use filesafety_model::{Kind, Password};
 use serde::{Deserialize, Serialize};
 
-use crate::{LoadError, yara::Hit};
+use crate::{LoadError, unpack::Member, yara::Hit};
 use body::{Body, Touched};
 use digests::{Digests, Sums};
 use executable::{Executable, Sort};
 use flat::{Block, Damaged};
 use logical::{Facts, Logical};
+use magic::Magics;
+use members::Members;
 use names::{NameId, Names};
 use program::{Exhausted, Work};
+use runs::Runs;
+
+pub(crate) use load::Settings;
+pub use load::Trust;
+pub(crate) use members::Container;
+pub(crate) use sources::RuleFile;
+pub use sources::{Counts, Source};
+pub(crate) use types::ClamType;
 
 /// Where the sections of a program end; what stands behind them is no part of it.
 pub(crate) fn end_of_program(content: &[u8]) -> Option<usize> {
@@ -44,48 +60,30 @@ pub(crate) fn end_of_program(content: &[u8]) -> Option<usize> {
     program.sections.iter().map(|section| section.start.saturating_add(section.length)).max()
 }
 
-/// What was read from signature files, and what was not.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counts {
-    /// Digests of files, sections and imports in force.
-    pub hashes: usize,
-    /// Patterns in force.
-    pub bodies: usize,
-    /// Expressions over patterns in force.
-    pub logical: usize,
-    /// Digests of allowed files in force.
-    pub allowed: usize,
-    /// Left out because a list names them.
-    pub ignored: usize,
-    /// Left out because they are meant for other releases of ClamAV.
-    pub other_level: usize,
-    /// Lines that are no signature; the log names the first.
-    pub invalid: usize,
-    /// Signatures of a kind that is not supported, by kind.
-    pub unsupported: BTreeMap<Cow<'static, str>, usize>,
-}
-
-impl Counts {
-    /// Signatures in force.
-    pub fn signatures(&self) -> usize {
-        self.hashes + self.bodies + self.logical
-    }
-
-    /// Whether a signature file was read at all.
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-pub(crate) use load::{check, counts_of_file, extensions, is_signature_file};
+pub(crate) use load::{check, extensions, is_signature_file, source_of_file};
 
 /// What is to be told of signatures, compiled with them.
 #[derive(Serialize, Deserialize)]
 struct About {
     counts: Counts,
-    /// Runs of names that are only possibly unwanted, ascending: the first, and the one after the last.
-    unwanted: Vec<(NameId, NameId)>,
+    sources: Vec<Source>,
+    /// Names that are only possibly unwanted.
+    unwanted: Runs,
+    /// Names that somebody has signed.
+    signed: Runs,
+    small: Small,
     fingerprint: [u8; 32],
+}
+
+/// What there is little of: lines, as they were read.
+#[derive(Default, Serialize, Deserialize)]
+struct Small {
+    members: Vec<(String, NameId)>,
+    magics: Vec<String>,
+    passwords: Vec<String>,
+    /// The group, the target, and the pattern.
+    macros: Vec<(u8, u8, String)>,
+    rules: Vec<RuleFile>,
 }
 
 /// All signatures in force; shared by all threads, and by all processes that have its file.
@@ -96,6 +94,9 @@ pub(crate) struct Database {
     allowed: Digests,
     body: Body,
     logical: Logical,
+    members: Members,
+    magics: Magics,
+    passwords: Vec<Password>,
     names: Names,
     about: About,
     block: Arc<Block>,
@@ -105,14 +106,14 @@ pub(crate) struct Database {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Object<'a> {
     pub(crate) content: &'a [u8],
-    /// It is the file itself, not a member of one.
-    pub(crate) outermost: bool,
+    /// The types of the containers that it is in, the outermost first.
+    pub(crate) containers: &'a [ClamType],
 }
 
 /// What the signatures say of one object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Findings {
-    /// The worst first, each once.
+    /// Each once: the worst first, then those that match the furthest in front, then by name.
     pub(crate) hits: Vec<Hit>,
     /// The object, and what is inside, is on a list of allowed files.
     pub(crate) allowed: bool,
@@ -132,9 +133,10 @@ impl Database {
     /// All signature files of `dir`, read and compiled, or mapped from the folder `cache` where a former call compiled the same ones.
     ///
     /// # Errors
-    /// A file that cannot be read. A bad line is skipped and counted. Without a usable cache, all is compiled in memory.
-    pub(crate) fn load(dir: Option<&Path>, cache: Option<&Path>) -> Result<Self, LoadError> {
-        load::load(dir, cache)
+    /// A file that cannot be read, a database that is not what was made, a bad line in one that is signed. A bad line elsewhere is
+    /// skipped and counted. Without a usable cache, all is compiled in memory.
+    pub(crate) fn load(dir: Option<&Path>, cache: Option<&Path>, settings: &Settings) -> Result<Self, LoadError> {
+        load::load(dir, cache, settings)
     }
 
     /// A file from which [`Database::of_file`] makes the same, also in another process.
@@ -159,7 +161,13 @@ impl Database {
         let reader = &mut block.reader();
         let damaged = io::Error::other::<Damaged>;
         cache::skip_manifest(reader).map_err(damaged)?;
-        let about = serde_json::from_slice(&reader.section::<u8>().map_err(damaged)?)?;
+        let about: About = serde_json::from_slice(&reader.section::<u8>().map_err(damaged)?)?;
+        let small = &about.small;
+        // Lines that were read once are read again; none is refused now.
+        let members = Members::of(&small.members);
+        let magics = Magics::of(&small.magics);
+        let passwords = small.passwords.iter().filter_map(|line| passwords::parse(line).ok()).map(|(_, password)| password).collect();
+        let macros = logical::Macros::of(&small.macros);
         let tables = || {
             Ok(Self {
                 files: Digests::read(reader)?,
@@ -167,8 +175,11 @@ impl Database {
                 imports: Digests::read(reader)?,
                 allowed: Digests::read(reader)?,
                 names: Names::read(reader)?,
-                logical: Logical::read(reader)?,
+                logical: Logical::read(reader, macros)?,
                 body: Body::read(reader)?,
+                members,
+                magics,
+                passwords,
                 about,
                 block: block.clone(),
             })
@@ -178,8 +189,8 @@ impl Database {
 
     /// Files that stand in memory, by name and text.
     #[cfg(any(test, fuzzing))]
-    pub(crate) fn of_texts(files: &[(&str, &[u8])]) -> Self {
-        load::of_texts(files)
+    pub(crate) fn of_texts(files: &[(&str, &[u8])], settings: &Settings) -> Result<Self, LoadError> {
+        load::of_texts(files, settings)
     }
 
     /// Whether any signature can match.
@@ -190,6 +201,16 @@ impl Database {
     /// What was read.
     pub(crate) fn counts(&self) -> &Counts {
         &self.about.counts
+    }
+
+    /// The files that were read.
+    pub(crate) fn sources(&self) -> &[Source] {
+        &self.about.sources
+    }
+
+    /// Rules for YARA-X that stood in databases.
+    pub(crate) fn rules(&self) -> &[RuleFile] {
+        &self.about.small.rules
     }
 
     /// Changes with whatever can change a result.
@@ -212,13 +233,31 @@ impl Database {
         if let Some(executable) = executable.as_ref().filter(|executable| executable.sort == Sort::Pe) {
             self.scan_pe(content, executable, &mut found);
         }
-        let amount = LEAST_WORK.saturating_add((content.len() as u64).saturating_mul(WORK_PER_BYTE));
-        let mut work = Work::new(content, amount, in_time);
-        let complete = self.scan_bodies(object, executable.as_ref(), &mut work, &mut found);
-        let mut hits: Vec<_> = found.into_iter().map(|name| self.hit(name)).collect();
+        let mut found: Vec<_> = found.into_iter().map(|name| (name, 0)).collect();
+        let complete = self.scan_bodies(object, executable.as_ref(), in_time, &mut found);
+        let mut placed: Vec<_> = found.into_iter().map(|(name, place)| (self.hit(name), place)).collect();
+        placed.sort_by(|(a, at), (b, bt)| (a.kind, at, &a.signature).cmp(&(b.kind, bt, &b.signature)));
+        let mut told = HashSet::new();
+        let hits = placed.into_iter().map(|(hit, _)| hit).filter(|hit| told.insert(hit.signature.clone())).collect();
+        Findings { hits, allowed: false, incomplete: complete.is_err() }
+    }
+
+    /// What signatures take the content for.
+    pub(crate) fn type_of(&self, content: &[u8]) -> ClamType {
+        self.magics.refine(content, ClamType::of(content))
+    }
+
+    /// What archives are to be tried with.
+    pub(crate) fn passwords(&self) -> impl Iterator<Item = Password> {
+        self.passwords.iter().cloned()
+    }
+
+    /// Signatures that match what a container says of a member.
+    pub(crate) fn judge_member(&self, member: &Member<'_>, container: &Container) -> Vec<Hit> {
+        let mut hits: Vec<_> = self.members.lookup(member, container).into_iter().map(|name| self.hit(name)).collect();
         hits.sort();
         hits.dedup();
-        Findings { hits, allowed: false, incomplete: complete.is_err() }
+        hits
     }
 
     fn scan_pe(&self, content: &[u8], executable: &Executable, found: &mut Vec<NameId>) {
@@ -233,33 +272,54 @@ impl Database {
         }
     }
 
+    /// The object as it is, then its normalised forms, each on its own.
     fn scan_bodies(
         &self,
         object: Object<'_>,
         executable: Option<&Executable>,
-        work: &mut Work<'_>,
-        found: &mut Vec<NameId>,
+        in_time: &dyn Fn() -> bool,
+        found: &mut Vec<(NameId, u64)>,
     ) -> Result<(), Exhausted> {
         if self.body.is_empty() && self.logical.is_empty() {
             return Ok(());
         }
-        let content = object.content;
-        let target = target::of(content, executable);
+        let known = ClamType::known(object.content, executable.map(|executable| executable.sort));
+        let kind = self.magics.refine(object.content, known);
+        let target = kind.target().filter(|target| !views::is_normalised(*target));
+        let mut complete = self.scan_view(object, object.content, target, executable, in_time, found);
+        for view in views::of(object.content, kind) {
+            // One that meets a bound must not keep the others from being matched.
+            complete = complete.and(self.scan_view(object, &view.content, Some(view.target), None, in_time, found));
+        }
+        complete
+    }
+
+    fn scan_view(
+        &self,
+        object: Object<'_>,
+        content: &[u8],
+        target: Option<u8>,
+        executable: Option<&Executable>,
+        in_time: &dyn Fn() -> bool,
+        found: &mut Vec<(NameId, u64)>,
+    ) -> Result<(), Exhausted> {
+        let amount = LEAST_WORK.saturating_add((content.len() as u64).saturating_mul(WORK_PER_BYTE));
+        let mut work = Work::new(content, amount, in_time);
         let mut touched = Touched::default();
-        let scanned = self.body.scan(executable, target, work, &mut touched);
+        let scanned = self.body.scan(executable, target, &mut work, &mut touched);
         found.extend(touched.signatures());
         // What was counted in full may hold; that too little was counted must not make a negation true.
         if scanned.is_ok() {
-            let facts = Facts { length: content.len(), target, executable, outermost: object.outermost };
-            self.logical.evaluate(facts, &touched, work, found)?;
+            let facts = Facts { length: object.content.len(), target, executable, containers: object.containers };
+            self.logical.evaluate(facts, &touched, &mut work, found)?;
         }
         scanned
     }
 
     fn hit(&self, name: NameId) -> Hit {
-        let after = self.about.unwanted.partition_point(|&(_, end)| end <= name);
-        let unwanted = self.about.unwanted.get(after).is_some_and(|&(start, _)| start <= name);
-        Hit { kind: if unwanted { Kind::Pua } else { Kind::Malware }, signature: self.names.get(name) + UNOFFICIAL }
+        let kind = if self.about.unwanted.contains(name) { Kind::Pua } else { Kind::Malware };
+        let suffix = if self.about.signed.contains(name) { "" } else { UNOFFICIAL };
+        Hit { kind, signature: self.names.get(name) + suffix }
     }
 }
 

@@ -8,13 +8,13 @@ use filesafety_model::{EngineOutcome, Password, Reason, ScanTypes};
 
 use crate::{
     Config, Engine, Grant, Input, Limits, Memory,
-    clamdb::{Database, Object},
+    clamdb::{Container, Database, Object, Settings},
     filetype::Format,
     hashes::HashLists,
     normalise,
     nsfw::{self, PictureLimits},
     pipeline, search,
-    unpack::{self, Decoded, Sink, Stop},
+    unpack::{self, Decoded, Member, Sink, Stop},
 };
 
 /// Small bounds, so that the fuzzer meets them.
@@ -133,9 +133,21 @@ pub fn hash_list(text: &[u8]) {
 pub fn clamdb(input: &[u8]) {
     let end = memchr::memchr(0, input).unwrap_or(input.len());
     let (text, content) = input.split_at(end);
-    let names = ["a.hdb", "a.mdb", "a.imp", "a.fp", "a.ndb", "a.db", "a.ldb", "a.ign2", "a.ign"];
-    let database = Database::of_texts(&names.map(|name| (name, text)));
-    database.scan(Object { content, outermost: true }, &|| true);
+    let names = ["a.hdb", "a.mdb", "a.imp", "a.fp", "a.ndb", "a.db", "a.ldb", "a.cdb", "a.ftm", "a.pwdb", "a.ign2", "a.ign"];
+    let files = names.map(|name| (name, text));
+    let database = Database::of_texts(&files, &Settings::new(true)).expect("plain files are never refused");
+    database.scan(Object { content, containers: &[database.type_of(content)] }, &|| true);
+    let name = String::from_utf8_lossy(content.get(..64).unwrap_or(content));
+    let member = Member { name: &name, packed: Some(1), unpacked: None, encrypted: false, crc32: Some(7) };
+    database.judge_member(&member, &Container { kind: database.type_of(content), size: content.len() as u64, position: 1 });
+}
+
+/// Opens the bytes as a database that is signed, patched or unsigned: the first never verifies.
+pub fn clamdb_database(content: &[u8]) {
+    for (name, may_load) in [("a.cvd", false), ("a.cld", true), ("a.cud", true)] {
+        let loaded = Database::of_texts(&[(name, content)], &Settings::new(true));
+        assert!(may_load || loaded.is_err(), "a signature was guessed");
+    }
 }
 
 /// Makes the views of a text and of a page.

@@ -20,11 +20,13 @@ pub struct RuleSource {
     /// The file's name in the folder; `None` for the rule pack.
     pub file: Option<String>,
     pub family: Family,
+    /// Of a database, and who vouches for it.
+    pub version: Option<String>,
     /// Entries in force, by kind.
     pub counts: BTreeMap<&'static str, usize>,
     /// Entries that are not in force, by reason.
     pub left_out: BTreeMap<Cow<'static, str>, usize>,
-    /// When the file was last changed.
+    /// When a database was built; when a file was last changed.
     pub changed: Option<SystemTime>,
 }
 
@@ -79,11 +81,23 @@ fn clamav(dir: &Path) -> Result<Vec<RuleSource>, LoadError> {
     let files: Vec<PathBuf> = folder::files(dir, &clamdb::extensions())?;
     let mut sources = Vec::new();
     for path in files {
-        let counts = clamdb::counts_of_file(&path)?;
-        let in_force = [("digests", counts.hashes), ("patterns", counts.bodies), ("logical", counts.logical), ("allowed", counts.allowed)];
+        let read = clamdb::source_of_file(&path, &clamdb::Settings::new(false))?;
+        let counts = &read.counts;
+        let in_force = [
+            ("digests", counts.hashes),
+            ("patterns", counts.bodies),
+            ("logical", counts.logical),
+            ("members", counts.members),
+            ("passwords", counts.passwords),
+            ("types", counts.magics),
+            ("allowed", counts.allowed),
+        ];
         let mut source = RuleSource::new(Some(name_of(&path)), Family::ClamAv, in_force.into());
+        source.version = read.version.map(|version| format!("{version} {}", read.trust.as_str()));
+        source.changed = read.built;
         source.left_out = counts.unsupported.clone();
-        let others = [("invalid", counts.invalid), ("ignored", counts.ignored), ("other level", counts.other_level)];
+        let others =
+            [("invalid", counts.invalid), ("ignored", counts.ignored), ("other level", counts.other_level), ("unwanted", counts.unwanted)];
         source.left_out.extend(others.map(|(reason, count)| (Cow::Borrowed(reason), count)));
         sources.push(source);
     }
@@ -96,7 +110,7 @@ fn name_of(path: &Path) -> String {
 
 impl RuleSource {
     fn new(file: Option<String>, family: Family, counts: BTreeMap<&'static str, usize>) -> Self {
-        Self { file, family, counts, left_out: BTreeMap::new(), changed: None }
+        Self { file, family, version: None, counts, left_out: BTreeMap::new(), changed: None }
     }
 }
 

@@ -31,7 +31,7 @@ pub use blueprint::Blueprint;
 pub use budget::{Grant, Limits, Memory, Unlimited};
 pub use check::{Problem, Weight, check, is_rule_file};
 pub use clamd::{AskClamd, Clamd, ClamdAddress, ClamdAddressError, ClamdAnswer, ClamdConfig, Oversize};
-pub use clamdb::Counts as ClamDbCounts;
+pub use clamdb::{Counts as ClamDbCounts, Source as ClamDbSource, Trust as ClamDbTrust};
 pub use filetype::media_type;
 pub use hashes::HashLists;
 pub use inventory::{Family, RuleSource, inventory};
@@ -49,6 +49,8 @@ use yara::{Rules, Scanner};
 pub struct Config {
     /// A folder of YARA rules, hash lists and ClamAV signature files that stand beside the built-in rules.
     pub rules_dir: Option<PathBuf>,
+    /// Of ClamAV signatures, load those too that name applications that are only possibly unwanted.
+    pub clamdb_pua: bool,
     /// A folder for what is compiled from signature files, so that it is compiled once; made where it is missing. Without one it is compiled
     /// in memory at each load.
     pub cache_dir: Option<PathBuf>,
@@ -69,6 +71,9 @@ pub enum LoadError {
         #[source]
         source: std::io::Error,
     },
+    /// Fetch the database anew.
+    #[error("{}: {reason}", path.display())]
+    Database { path: PathBuf, reason: String },
     /// Mend that line.
     #[error("{}:{line}: {reason}", path.display())]
     Invalid { path: PathBuf, line: usize, reason: String },
@@ -150,15 +155,16 @@ impl Engine {
     /// # Errors
     /// The first thing that does not load, by what mends it.
     pub fn load(config: Config) -> Result<Self, LoadError> {
-        let rules = Rules::load(config.rules_dir.as_deref())?;
+        let clamdb = Database::load(config.rules_dir.as_deref(), config.cache_dir.as_deref(), &clamdb::Settings::new(config.clamdb_pua))?;
+        let rules = Rules::load_with(config.rules_dir.as_deref(), clamdb.rules())?;
         let hashes = HashLists::load(config.rules_dir.as_deref())?;
-        let clamdb = Database::load(config.rules_dir.as_deref(), config.cache_dir.as_deref())?;
         let clamd = config.clamd.map(|config| ConfiguredClamd {
             max_bytes: config.max_bytes,
             oversize: config.oversize,
             daemon: Box::new(Clamd::new(config)),
         });
-        let (limits, passwords, clock) = (config.limits, config.passwords, CpuClock::Thread);
+        let passwords = config.passwords.into_iter().chain(clamdb.passwords()).collect();
+        let (limits, clock) = (config.limits, CpuClock::Thread);
         Ok(Self { rules, hashes, clamdb, clamd, classifier: Classifier::load()?, limits, passwords, clock })
     }
 

@@ -16,13 +16,13 @@ use crate::{
     ConfiguredClamd, Engine, Grant, Input, Memory, MemoryShort, Oversize,
     budget::{Budget, Deadline, Limit, Stopped},
     clamd::ClamdAnswer,
-    clamdb::Object,
+    clamdb::{ClamType, Container, Object},
     facts::{Fact, Gathered, Gathering, suspicions},
     filetype::{FileType, Format, identify, is_document},
     names,
     nsfw::{self, PictureLimits},
     search,
-    unpack::{self, Decoded, Ended, Sink, Stop},
+    unpack::{self, Decoded, Ended, Member, Sink, Stop},
     yara::{Hit, Matched, Scanner, Statement},
 };
 
@@ -79,11 +79,22 @@ struct Walk<'a, 'r> {
     path: String,
     /// How many containers enclose it.
     depth: u32,
+    /// The containers that enclose it, as ClamAV's signatures name them; kept only while those are in force.
+    containers: Vec<Opened>,
     /// The depth of the enclosing object that ClamAV's lists allow: its signatures say nothing of it nor of what is inside.
     allowed_at: Option<u32>,
     door: Door,
     /// Where decoders write; taken while one is at work.
     scratch: Vec<u8>,
+}
+
+/// A container that is open.
+#[derive(Clone, Copy, Debug)]
+struct Opened {
+    kind: ClamType,
+    size: u64,
+    /// Members that its headers have told of.
+    members: u64,
 }
 
 /// Whether children are examined: not at the depth limit, where it is only told whether there are any.
@@ -125,6 +136,7 @@ impl<'a, 'r> Walk<'a, 'r> {
             facts: Gathering::default(),
             path: String::new(),
             depth: 0,
+            containers: Vec::new(),
             allowed_at: None,
             door: Door::Open,
             scratch: vec![0; STEP],
@@ -162,6 +174,7 @@ impl Walk<'_, '_> {
         let examined = self.look_at(content, name);
         self.conclude(content, here);
         examined?;
+        self.containers.truncate(usize::try_from(self.depth).unwrap_or(usize::MAX));
         if self.allowed_at == Some(self.depth) {
             self.allowed_at = None;
         }
@@ -174,6 +187,9 @@ impl Walk<'_, '_> {
         }
         self.detect(content)?;
         self.judge_picture(content)?;
+        if self.virus.is_some() && self.engine.clamdb.is_in_force() {
+            self.containers.push(Opened { kind: self.engine.clamdb.type_of(content), size: content.len() as u64, members: 0 });
+        }
         self.open(content, name)
     }
 
@@ -240,8 +256,9 @@ impl Walk<'_, '_> {
         if self.allowed_at.is_some() || !self.engine.clamdb.is_in_force() {
             return Vec::new();
         }
+        let containers: Vec<_> = self.containers.iter().map(|opened| opened.kind).collect();
         let in_time = || !self.budget.time_left().is_zero();
-        let found = self.engine.clamdb.scan(Object { content, outermost: self.depth == 0 }, &in_time);
+        let found = self.engine.clamdb.scan(Object { content, containers: &containers }, &in_time);
         if found.allowed {
             self.allowed_at = Some(self.depth);
             self.coverage.add_note(&self.path, "allowed by a ClamAV list: its signatures were not asked");
@@ -457,6 +474,19 @@ impl Walk<'_, '_> {
 }
 
 impl Sink for Walk<'_, '_> {
+    fn member(&mut self, member: &Member<'_>) {
+        if self.allowed_at.is_some() || self.door == Door::Refused {
+            return;
+        }
+        let Some((opened, findings)) = self.containers.last_mut().zip(self.virus.as_mut()) else { return };
+        opened.members += 1;
+        let container = Container { kind: opened.kind, size: opened.size, position: opened.members };
+        let hits = self.engine.clamdb.judge_member(member, &container);
+        if !hits.is_empty() {
+            keep(&mut findings.clamdb, hits, EngineName::ClamDb, &member_path(&self.path, member.name));
+        }
+    }
+
     fn child(&mut self, name: &str, content: &mut dyn Read) -> Result<Decoded, Stop> {
         if self.refuses() {
             return Ok(NOTHING);
@@ -490,8 +520,7 @@ impl Sink for Walk<'_, '_> {
         if self.refuses() {
             return;
         }
-        let path = if self.path.is_empty() { shown(name) } else { format!("{}/{}", self.path, shown(name)) };
-        self.coverage.add_unexamined(Unexamined::new(path, reason, detail));
+        self.coverage.add_unexamined(Unexamined::new(member_path(&self.path, name), reason, detail));
     }
 
     fn note(&mut self, note: &str) {
@@ -551,6 +580,10 @@ fn keep(kept: &mut Vec<Detection>, hits: Vec<Hit>, engine: EngineName, path: &st
             *milder = detection;
         }
     }
+}
+
+fn member_path(container: &str, name: &str) -> String {
+    if container.is_empty() { shown(name) } else { format!("{container}/{}", shown(name)) }
 }
 
 /// A foreign name as it may stand in a report: no control or direction characters, and not endless.

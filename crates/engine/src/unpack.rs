@@ -71,7 +71,7 @@ pub(crate) use rtf::starts as rtf_starts;
 pub(crate) use sevenz::starts as sevenz_starts;
 pub(crate) use streams::{Codec, Start, walk as walk_streams};
 pub(crate) use szdd::starts as szdd_starts;
-pub(crate) use tar::starts as tar_starts;
+pub(crate) use tar::{Header as TarHeader, starts as tar_starts};
 pub(crate) use tnef::starts as tnef_starts;
 pub(crate) use zip::open_embedded as open_embedded_zip;
 pub(crate) use zstd::starts_after_skippable as zstd_after_skippable;
@@ -98,8 +98,25 @@ pub(crate) struct Decoded {
     pub(crate) ended: Ended,
 }
 
+/// What a container's headers say of a member, be it opened or not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Member<'a> {
+    /// With its folders, as it stands there.
+    pub(crate) name: &'a str,
+    /// Bytes in the container.
+    pub(crate) packed: Option<u64>,
+    /// Bytes that are to come out.
+    pub(crate) unpacked: Option<u64>,
+    pub(crate) encrypted: bool,
+    pub(crate) crc32: Option<u32>,
+}
+
 /// What an opener tells of the container that it walks.
 pub(crate) trait Sink {
+    /// What the headers say of the member that comes next: called once for each, before its content, and for those that stay closed.
+    /// What a container is without headers (a gzip, the rest behind an end) is no member.
+    fn member(&mut self, _member: &Member<'_>) {}
+
     /// Reads `content` to its end under the budget, then examines it as a child called `name` (nested containers included).
     /// What was decoded before an error is examined as well.
     fn child(&mut self, name: &str, content: &mut dyn Read) -> Result<Decoded, Stop>;

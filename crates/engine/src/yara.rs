@@ -24,7 +24,7 @@ use filesafety_model::Kind;
 use sha2::{Digest, Sha256};
 use yara_x::{Compiler, MetaValue, SourceCode};
 
-use crate::{LoadError, facts::Fact};
+use crate::{LoadError, clamdb::RuleFile, facts::Fact};
 pub(crate) use check::check;
 pub(crate) use explain::explain;
 pub use explain::{RuleMatch, StringMatch};
@@ -63,16 +63,21 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    /// Compiles the pack, and every `*.yar` and `*.yara` that stands in `dir` itself, each in a namespace of its own.
-    /// `include` is off. The first rule that does not compile refuses all, with its file and line.
-    pub(crate) fn load(dir: Option<&Path>) -> Result<Self, LoadError> {
+    /// Compiles the pack, every `*.yar` and `*.yara` that stands in `dir` itself, and those that stood in databases, each in a
+    /// namespace of its own. `include` is off. The first rule that does not compile refuses all, with its file and line.
+    pub(crate) fn load_with(dir: Option<&Path>, of_databases: &[RuleFile]) -> Result<Self, LoadError> {
         let mut sources = Sources::new();
         for (name, text) in pack::SOURCES {
             sources.add_of_pack(name, text)?;
         }
         let paths = dir.map_or_else(|| Ok(Vec::new()), |dir| folder::files(dir, &["yar", "yara"]))?;
         for path in paths {
-            sources.add_of_operator(&path)?;
+            let text = fs::read(&path).map_err(|source| LoadError::Read { path: path.clone(), source })?;
+            let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+            sources.add_of_operator(&format!("{OPERATOR}{name}"), &path, &text)?;
+        }
+        for file in of_databases {
+            sources.add_of_operator(&format!("database/{}", file.path.display()), &file.path, &file.text)?;
         }
         let rules = sources.compile();
         for rule in rules.compiled.iter() {
@@ -84,6 +89,11 @@ impl Rules {
             }
         }
         Ok(rules)
+    }
+
+    /// Without databases.
+    pub(crate) fn load(dir: Option<&Path>) -> Result<Self, LoadError> {
+        Self::load_with(dir, &[])
     }
 
     /// In a form that [`Rules::of_bytes`] reads, and only in a process of this same program: it holds machine code.
@@ -296,18 +306,16 @@ impl Sources<'_> {
         self.add(&namespace, text).map_err(|error| LoadError::Rules { message: format!("{name}: {error}") })
     }
 
-    fn add_of_operator(&mut self, path: &Path) -> Result<(), LoadError> {
+    fn add_of_operator(&mut self, namespace: &str, path: &Path, bytes: &[u8]) -> Result<(), LoadError> {
         let invalid = |line, reason| LoadError::Invalid { path: path.to_owned(), line, reason };
-        let bytes = fs::read(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
-        let text = std::str::from_utf8(&bytes).map_err(|error| {
-            let line = line_of(&bytes, error.valid_up_to());
+        let text = std::str::from_utf8(bytes).map_err(|error| {
+            let line = line_of(bytes, error.valid_up_to());
             invalid(line, "not UTF-8".to_owned())
         })?;
-        let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
         let errors_before = self.compiler.warnings().len();
-        self.add(&format!("{OPERATOR}{name}"), text).map_err(|error| {
+        self.add(namespace, text).map_err(|error| {
             let start = error.labels().next().map_or(0, |label| label.span().start());
-            invalid(line_of(&bytes, start), error.title().to_owned())
+            invalid(line_of(bytes, start), error.title().to_owned())
         })?;
         for warning in self.compiler.warnings().iter().skip(errors_before) {
             tracing::warn!(file = %path.display(), "{}", warning.title());

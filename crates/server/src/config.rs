@@ -49,6 +49,7 @@ pub struct Config {
     pub ca_file: Option<PathBuf>,
     pub policy: Policy,
     pub rules_dir: Option<PathBuf>,
+    pub clamdb_pua: bool,
     /// What the processes that scan give up.
     pub confinement: Confinement,
     /// Tried on whatever is encrypted.
@@ -171,6 +172,7 @@ impl Config {
             ca_file: read.optional_path("ca_file"),
             policy,
             rules_dir: read.optional_path("rules_dir"),
+            clamdb_pua: read.flag("clamdb_pua")?,
             confinement: confinement(&read)?,
             archive_passwords: read.passwords("archive_passwords")?,
             clamd: clamd(&read, &policy)?,

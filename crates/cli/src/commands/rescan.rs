@@ -28,6 +28,7 @@ pub(super) fn run(arguments: RescanArguments, config: Option<PathBuf>) -> Result
         };
         let engine_config = filesafety_engine::Config {
             rules_dir: Some(rules_dir),
+            clamdb_pua: opened.config.clamdb_pua,
             cache_dir: Some(opened.config.engine_cache()),
             clamd: opened.config.clamd.clone(),
             limits: opened.config.limits,

@@ -67,7 +67,8 @@ pub(super) fn run(arguments: ScanArguments, config: Option<PathBuf>) -> Result<u
     let mut passwords = given.collect::<Result<Vec<_>>>()?;
     passwords.extend(config.archive_passwords.iter().cloned());
     let (rules_dir, cache_dir) = (config.rules_dir.clone(), cache_dir());
-    let engine = EngineConfig { rules_dir, cache_dir, clamd: config.clamd.clone(), limits: config.limits, passwords };
+    let clamdb_pua = config.clamdb_pua;
+    let engine = EngineConfig { rules_dir, cache_dir, clamdb_pua, clamd: config.clamd.clone(), limits: config.limits, passwords };
     let blueprint = Arc::new(Blueprint::load(engine).context("the engines cannot start")?);
     let pool = PoolConfig {
         program: worker::program(),

@@ -53,7 +53,7 @@ fn a_hash_list_names_files() {
 fn a_signature_file_of_clamav_is_matched_and_its_gaps_are_told() {
     let (server, folder) = start();
     let hex: String = TEXT.iter().map(|byte| format!("{byte:02x}")).collect();
-    fs::write(folder.join("own.ndb"), format!("Own.Bad.Text:0:*:{hex}\nnonsense\nOwn.Page:3:*:{hex}\n")).expect("written");
+    fs::write(folder.join("own.ndb"), format!("Own.Bad.Text:0:*:{hex}\nnonsense\nOwn.Version:1:VI:{hex}\n")).expect("written");
     let found = wait_for("the signature to be in force", Duration::from_secs(20), || {
         Some(scan(&server, TEXT)).filter(|scan| scan["verdict"] == "infected")
     });
@@ -62,7 +62,7 @@ fn a_signature_file_of_clamav_is_matched_and_its_gaps_are_told() {
     let clamdb = &server.get("/readyz").expect(200)["engines"]["clamdb"];
     assert_eq!(clamdb["signatures"], 1);
     assert_eq!(clamdb["skipped"]["invalid"], 1);
-    assert_eq!(clamdb["skipped"]["unsupported"]["target 3 (normalised HTML)"], 1);
+    assert_eq!(clamdb["skipped"]["unsupported"]["offset VI"], 1);
     fs::remove_file(folder.join("own.ndb")).expect("removed");
     wait_for("the signature to be gone", Duration::from_secs(20), || (scan(&server, TEXT)["verdict"] == "clean").then_some(()));
 }

@@ -2,23 +2,37 @@
 //!
 //! Format: ClamAV's manual, *Logical signatures*. Evaluated are those of which a part matched, and those that hold when none does.
 
+mod compare;
+mod description;
 mod expression;
+mod late;
+mod locate;
 mod pcre;
 
-use std::io;
+use std::{collections::HashMap, io};
 
 use super::{
     body::{self, Owner, Terms, Touched, Word},
     executable::Executable,
     flat::{Cursor, Damaged, Flat, Reader, Words, Writer},
-    load::{Refused, check_level},
+    load::Refused,
     names::NameId,
     offset::Offset,
     pattern::Pattern,
+    picture,
     program::{Exhausted, Work},
+    types::ClamType,
 };
-use expression::{Expression, Range};
+use compare::Compare;
+use description::{Conditions, parse_description};
+use expression::Expression;
+use late::{Late, Macro, So, parse_picture};
+use locate::Locator;
 use pcre::Pcre;
+
+pub(super) use description::{is_executable, parse_target};
+pub(super) use expression::Range;
+pub(super) use late::{Macros, check_macro, parse_group};
 
 /// All logical signatures.
 pub(super) struct Logical {
@@ -30,6 +44,9 @@ pub(super) struct Logical {
     unprovoked: Flat<u32>,
     /// By their numbers.
     regexes: Vec<pcre::Compiled>,
+    macros: Macros,
+    /// Which ask for a picture of that hash.
+    pictures: HashMap<u64, Vec<u32>>,
 }
 
 /// Logical signatures as they are read.
@@ -39,6 +56,8 @@ pub(super) struct Builder {
     words: Words,
     unprovoked: Vec<u32>,
     regexes: u32,
+    /// The hash of a picture, and the signature that asks for it.
+    pictures: Vec<[u64; 2]>,
 }
 
 /// What of a signature is asked of each that is touched.
@@ -64,16 +83,6 @@ impl Record {
     }
 }
 
-/// What the description block asks of an object.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Conditions {
-    size: Option<Range>,
-    entry: Option<Range>,
-    sections: Option<Range>,
-    /// The object is not inside another.
-    outermost: bool,
-}
-
 /// A line that was read, not yet added.
 pub(super) struct Line<'a> {
     pub(super) name: &'a str,
@@ -91,6 +100,9 @@ enum Sub {
         wide: Option<Terms>,
     },
     Regex(Pcre),
+    Compare(Compare),
+    Macro(Macro),
+    Picture(u64),
 }
 
 /// What an object is, as far as signatures ask.
@@ -99,7 +111,8 @@ pub(super) struct Facts<'a> {
     pub(super) length: usize,
     pub(super) target: Option<u8>,
     pub(super) executable: Option<&'a Executable>,
-    pub(super) outermost: bool,
+    /// The types of the containers around it, the outermost first.
+    pub(super) containers: &'a [ClamType],
 }
 
 const MAX_SUBS: usize = 64;
@@ -123,12 +136,19 @@ impl Builder {
     /// Adds the signature, and its patterns to the matcher.
     pub(super) fn add(&mut self, line: Line<'_>, name: NameId, body: &mut body::Builder) -> Result<(), Refused> {
         let signature = u32::try_from(self.signatures.len()).map_err(|_| Refused::Invalid("more signatures than can be held"))?;
+        let late = line.late()?;
         let at = self.words.at();
         line.conditions.put(&mut self.words);
         let needed = line.needed();
         let mut patterns = 0u64;
-        let regexes = line.subs.iter().filter(|sub| matches!(sub, Sub::Regex(_))).count();
-        self.words.put(regexes as u32);
+        self.words.put(late.len() as u32);
+        for (part, late) in &late {
+            self.words.put(*part as u32);
+            late.put(&mut self.regexes, &mut self.words);
+            if let Late::Picture(hash) = late {
+                self.pictures.push([*hash, u64::from(signature)]);
+            }
+        }
         for (part, sub) in line.subs.iter().enumerate() {
             match sub {
                 Sub::Pattern { pattern, plain, wide } => {
@@ -141,32 +161,25 @@ impl Builder {
                         body.add(&pattern.widened(), *terms, owner);
                     }
                 }
-                Sub::Regex(regex) => {
-                    self.words.put(part as u32);
-                    self.words.put(self.regexes);
-                    self.regexes += 1;
-                    regex.put(&mut self.words);
-                }
+                Sub::Regex(_) | Sub::Compare(_) | Sub::Macro(_) | Sub::Picture(_) => {}
             }
         }
         line.expression.put(&mut self.words);
         // Regular expressions may be triggered by what does not match.
         let least = line.expression.least(patterns);
-        if least == 0 {
+        let pictures = late.iter().filter(|(_, late)| matches!(late, Late::Picture(_))).fold(0, |bits, (part, _)| bits | 1 << part);
+        if line.expression.least(patterns | pictures) == 0 {
             self.unprovoked.push(signature);
         }
         self.signatures.push(Record { name, target: line.target, least, needed, at }.pack());
         Ok(())
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.signatures.len()
-    }
-
     pub(super) fn write(&self, writer: &mut Writer<'_>) -> io::Result<()> {
         writer.section(&[u64::from(self.regexes)])?;
         writer.section(&self.signatures)?;
         writer.section(&self.unprovoked)?;
+        writer.section(&self.pictures)?;
         self.words.write(writer)
     }
 }
@@ -175,20 +188,46 @@ impl Line<'_> {
     /// So many matches of a part can matter.
     fn needed(&self) -> u32 {
         let of = |sub: &Sub| match sub {
-            Sub::Pattern { .. } => 1,
+            Sub::Pattern { .. } | Sub::Compare(_) | Sub::Macro(_) | Sub::Picture(_) => 1,
             Sub::Regex(regex) => regex.needed(),
         };
         self.subs.iter().map(of).fold(self.expression.needed(), u32::max)
     }
+
+    /// The parts that are no patterns, by their numbers; regular expressions last, which the others may trigger.
+    fn late(&self) -> Result<Vec<(usize, Late<'_>)>, Refused> {
+        let mut late = Vec::new();
+        for (part, sub) in self.subs.iter().enumerate() {
+            late.push((
+                part,
+                match sub {
+                    Sub::Pattern { .. } => continue,
+                    Sub::Regex(regex) => Late::Regex(regex),
+                    Sub::Compare(compare) => Late::Compare(compare, locators(&self.subs, Some(compare.trigger))?),
+                    Sub::Macro(asked) => Late::Macro(*asked, locators(&self.subs, part.checked_sub(1))?),
+                    Sub::Picture(hash) => Late::Picture(*hash),
+                },
+            ));
+        }
+        late.sort_by_key(|(part, late)| (matches!(late, Late::Regex(_)), *part));
+        Ok(late)
+    }
 }
 
 impl Logical {
-    pub(super) fn read(reader: &mut Reader) -> Result<Self, Damaged> {
+    pub(super) fn read(reader: &mut Reader, macros: Macros) -> Result<Self, Damaged> {
         let [regexes] = reader.numbers()?;
         let regexes = u32::try_from(regexes).map_err(|_| Damaged)?;
+        let (signatures, unprovoked) = (reader.section()?, reader.section()?);
+        let mut pictures: HashMap<u64, Vec<u32>> = HashMap::new();
+        for &[hash, signature] in reader.section::<[u64; 2]>()?.iter() {
+            pictures.entry(hash).or_default().push(u32::try_from(signature).map_err(|_| Damaged)?);
+        }
         Ok(Self {
-            signatures: reader.section()?,
-            unprovoked: reader.section()?,
+            signatures,
+            unprovoked,
+            macros,
+            pictures,
             words: reader.section()?,
             regexes: (0..regexes).map(|_| pcre::Compiled::new()).collect(),
         })
@@ -198,7 +237,7 @@ impl Logical {
         self.signatures.is_empty()
     }
 
-    /// Adds the names of those that hold.
+    /// Adds the names of those that hold, and where the first match of a part ends.
     ///
     /// # Errors
     /// The work ended, or a regular expression met its limit, before all were evaluated; what is added holds all the same.
@@ -207,11 +246,13 @@ impl Logical {
         facts: Facts<'_>,
         touched: &Touched,
         work: &mut Work<'_>,
-        found: &mut Vec<NameId>,
+        found: &mut Vec<(NameId, u64)>,
     ) -> Result<(), Exhausted> {
         let signatures: &[[u32; 4]] = &self.signatures;
         let unprovoked = self.unprovoked.iter().map(|signature| (*signature, 0));
-        let mut candidates: Vec<(u32, u64)> = touched.logical().chain(unprovoked).collect();
+        let picture = if self.pictures.is_empty() { None } else { picture::hash(work.content) };
+        let pictured = picture.and_then(|hash| self.pictures.get(&hash)).into_iter().flatten().map(|signature| (*signature, 0));
+        let mut candidates: Vec<(u32, u64)> = touched.logical().chain(unprovoked).chain(pictured).collect();
         // Of one that is in both, that with matches stays.
         candidates.sort_unstable_by_key(|&(signature, parts)| (signature, std::cmp::Reverse(parts)));
         candidates.dedup_by_key(|(signature, _)| *signature);
@@ -224,8 +265,8 @@ impl Logical {
             }
             let matches = |part: u8| touched.count(signature, parts, part);
             // One that meets a limit must not keep the others from being told.
-            match self.holds(record, facts, &matches, work) {
-                Ok(true) => found.push(record.name),
+            match self.holds(record, facts, picture, &matches, work) {
+                Ok(true) => found.push((record.name, touched.first(signature))),
                 Ok(false) => {}
                 Err(exhausted) => complete = Err(exhausted),
             }
@@ -233,22 +274,29 @@ impl Logical {
         complete
     }
 
-    fn holds(&self, record: Record, facts: Facts<'_>, matches: &dyn Fn(u8) -> u32, work: &mut Work<'_>) -> Result<bool, Exhausted> {
+    fn holds(
+        &self,
+        record: Record,
+        facts: Facts<'_>,
+        picture: Option<u64>,
+        matches: &dyn Fn(u8) -> u32,
+        work: &mut Work<'_>,
+    ) -> Result<bool, Exhausted> {
         let mut words = Cursor::new(&self.words, record.at);
-        if !Conditions::take(&mut words).hold(facts) {
+        if !Conditions::take(&mut words).hold(&facts) {
             return Ok(false);
         }
-        let regexes = words.word();
+        let late = words.word();
         // Of parts that are no patterns, what they came to.
         let mut computed = [0u32; MAX_SUBS];
         let mut is_computed = 0u64;
-        for _ in 0..regexes {
-            let (part, number) = (words.word() as usize, words.word() as usize);
+        for _ in 0..late {
+            let part = words.word() as usize;
             let count = |part: usize| {
                 computed.get(part).copied().filter(|_| is_computed >> (part & 63) & 1 == 1).unwrap_or_else(|| matches(part as u8))
             };
-            let Some(compiled) = self.regexes.get(number) else { return Ok(false) };
-            let counted = pcre::count(&mut words, compiled, &count, record.needed, facts.executable, work)?.unwrap_or(0);
+            let so = So { facts, target: record.target, needed: record.needed, counts: &count, picture };
+            let counted = late::count(&mut words, part, &so, &self.regexes, &self.macros, work)?;
             computed.get_mut(part).into_iter().for_each(|count| *count = counted);
             is_computed |= 1 << (part & 63);
         }
@@ -259,74 +307,17 @@ impl Logical {
     }
 }
 
-impl Conditions {
-    fn put(&self, words: &mut Words) {
-        let ranges = [self.size, self.entry, self.sections];
-        let asked = ranges.iter().rev().fold(u32::from(self.outermost), |bits, range| bits << 1 | u32::from(range.is_some()));
-        words.put(asked);
-        for range in ranges.into_iter().flatten() {
-            words.put_u64(range.least);
-            words.put_u64(range.most);
+/// Where that part matches; empty where it has no places to tell.
+fn locators(subs: &[Sub], number: Option<usize>) -> Result<Vec<Locator>, Refused> {
+    match number.and_then(|number| subs.get(number)) {
+        Some(Sub::Pattern { pattern, plain, wide }) => {
+            let plain = plain.iter().map(|terms| Locator::new(pattern, *terms));
+            plain.chain(wide.iter().map(|terms| Locator::new(&pattern.widened(), *terms))).collect()
         }
+        Some(Sub::Regex(_)) => Err(Refused::Unsupported("ldb comparison behind a PCRE")),
+        Some(Sub::Compare(_) | Sub::Macro(_) | Sub::Picture(_)) => Ok(Vec::new()),
+        None => Err(Refused::Invalid("a part refers to one that is not there")),
     }
-
-    fn take(words: &mut Cursor<'_>) -> Self {
-        let asked = words.word();
-        let [size, entry, sections] = [0, 1, 2].map(|bit| (asked >> bit & 1 == 1).then(|| Range { least: words.u64(), most: words.u64() }));
-        Self { size, entry, sections, outermost: asked >> 3 & 1 == 1 }
-    }
-
-    fn hold(&self, facts: Facts<'_>) -> bool {
-        let within = |range: Option<Range>, value: Option<u64>| range.is_none_or(|range| value.is_some_and(|value| range.holds(value)));
-        let entry = facts.executable.and_then(|executable| executable.entry).map(|entry| entry as u64);
-        let sections = facts.executable.map(|executable| executable.sections.len() as u64);
-        within(self.size, Some(facts.length as u64))
-            && within(self.entry, entry)
-            && within(self.sections, sections)
-            && (!self.outermost || facts.outermost)
-    }
-}
-
-fn parse_description(text: &str) -> Result<(u8, Conditions), Refused> {
-    let (mut target, mut conditions) = (None, Conditions::default());
-    for field in text.split(',') {
-        let (key, value) = field.split_once(':').ok_or(Refused::Invalid("a description without a value"))?;
-        let range = || Range::parse(value).ok_or(Refused::Invalid("a description whose range cannot be read"));
-        match key {
-            "Target" => target = Some(parse_target(value)?),
-            "Engine" => {
-                let range = range()?;
-                let (least, most) = (range.least.to_string(), range.most.to_string());
-                check_level(Some(&least), Some(&most))?;
-            }
-            "FileSize" => conditions.size = Some(range()?),
-            "EntryPoint" => conditions.entry = Some(range()?),
-            "NumberOfSections" => conditions.sections = Some(range()?),
-            "Container" if value == "CL_TYPE_ANY" => conditions.outermost = true,
-            "Container" => return Err(Refused::Unsupported("ldb Container")),
-            "Intermediates" => return Err(Refused::Unsupported("ldb Intermediates")),
-            "IconGroup1" | "IconGroup2" => return Err(Refused::Unsupported("ldb icons")),
-            "HandlerType" => return Err(Refused::Unsupported("ldb HandlerType")),
-            _ => return Err(Refused::Invalid("a description that the manual does not know")),
-        }
-    }
-    Ok((target.ok_or(Refused::Invalid("no target"))?, conditions))
-}
-
-/// A target whose objects are matched as they are.
-pub(super) fn parse_target(text: &str) -> Result<u8, Refused> {
-    match text.parse() {
-        Ok(3) => Err(Refused::Unsupported("target 3 (normalised HTML)")),
-        Ok(7) => Err(Refused::Unsupported("target 7 (normalised text)")),
-        Ok(target @ (0..=2 | 4..=6 | 9..=12)) => Ok(target),
-        Ok(13 | 14) => Err(Refused::Unsupported("targets 13 and 14")),
-        Ok(_) | Err(_) => Err(Refused::Invalid("a target that the manual does not know")),
-    }
-}
-
-/// Whether objects of that target have an entry point and sections.
-pub(super) fn is_executable(target: u8) -> bool {
-    matches!(target, 1 | 6 | 9)
 }
 
 fn parse_sub(text: &str, number: usize, target: u8) -> Result<Sub, Refused> {
@@ -334,13 +325,13 @@ fn parse_sub(text: &str, number: usize, target: u8) -> Result<Sub, Refused> {
         return Pcre::parse(text, number, target).map(Sub::Regex);
     }
     if text.starts_with("${") {
-        return Err(Refused::Unsupported("ldb macro"));
+        return Macro::parse(text).map(Sub::Macro);
     }
-    if text.starts_with("fuzzy_img#") {
-        return Err(Refused::Unsupported("ldb fuzzy_img"));
+    if let Some(hash) = text.strip_prefix("fuzzy_img#") {
+        return parse_picture(hash).map(Sub::Picture);
     }
     if text.contains('#') {
-        return Err(Refused::Unsupported("ldb byte compare"));
+        return Compare::parse(text).map(Sub::Compare);
     }
     let (text, modifiers) = text.split_once("::").unwrap_or((text, ""));
     let (offset, text) = text.split_once(':').unwrap_or(("*", text));

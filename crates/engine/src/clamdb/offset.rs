@@ -34,9 +34,6 @@ impl Offset {
         if text == "VI" {
             return Err(if executables { Refused::Unsupported("offset VI") } else { invalid });
         }
-        if text.starts_with('$') {
-            return Err(Refused::Unsupported("macro groups"));
-        }
         let (place, shift) = match text.split_once(',') {
             Some((place, shift)) => (place, shift.parse().map_err(|_| invalid)?),
             None => (text, 0),

@@ -183,7 +183,7 @@ impl Parser<'_> {
     }
 
     fn choice(&mut self, negated: bool) -> Result<(), Refused> {
-        let end = memchr::memchr(b')', self.rest).ok_or(Refused::Invalid("a parenthesis that is not closed"))?;
+        let end = closing(self.rest).ok_or(Refused::Invalid("a parenthesis that is not closed"))?;
         let inside = self.rest.get(1..end).unwrap_or_default();
         let border = match inside {
             b"B" => Some(Border::Word),
@@ -193,7 +193,6 @@ impl Parser<'_> {
         };
         let item = match border {
             Some(border) => Item::Border { negated, border },
-            None if inside.contains(&b'(') => return Err(Refused::Unsupported("alternatives inside alternatives")),
             None => Item::Choice { negated, strings: strings(inside, negated)? },
         };
         self.rest = self.rest.get(end + 1..).unwrap_or_default();
@@ -201,11 +200,68 @@ impl Parser<'_> {
     }
 }
 
-fn strings(inside: &[u8], negated: bool) -> Result<Vec<Vec<Masked>>, Refused> {
-    let strings: Vec<_> = inside.split(|&byte| byte == b'|').map(string).collect::<Result<_, _>>()?;
-    if strings.len() > MAX_STRINGS {
-        return Err(Refused::Invalid("too many alternatives"));
+/// Where the parenthesis at the start is closed.
+fn closing(text: &[u8]) -> Option<usize> {
+    let mut depth = 0usize;
+    for (at, byte) in text.iter().enumerate() {
+        match byte {
+            b'(' => depth += 1,
+            b')' if depth == 1 => return Some(at),
+            b')' => depth -= 1,
+            _ => {}
+        }
     }
+    None
+}
+
+/// Parentheses inside each other beyond this are refused.
+const MAX_DEPTH: usize = 8;
+
+const TOO_MANY: Refused = Refused::Invalid("too many alternatives");
+
+/// The strings that alternatives stand for; groups inside them are multiplied out.
+fn alternatives(inside: &[u8], depth: usize) -> Result<Vec<Vec<Masked>>, Refused> {
+    if depth > MAX_DEPTH {
+        return Err(Refused::Invalid("too many parentheses inside each other"));
+    }
+    let (mut all, mut current) = (Vec::new(), vec![Vec::new()]);
+    let mut rest = inside;
+    while let Some(&first) = rest.first() {
+        match first {
+            b'|' => {
+                all.append(&mut std::mem::replace(&mut current, vec![Vec::new()]));
+                rest = rest.get(1..).unwrap_or_default();
+            }
+            b'(' => {
+                let end = closing(rest).ok_or(Refused::Invalid("a parenthesis that is not closed"))?;
+                let group = alternatives(rest.get(1..end).unwrap_or_default(), depth + 1)?;
+                let bytes = |strings: &[Vec<Masked>]| strings.iter().map(Vec::len).sum::<usize>();
+                if bytes(&current) * group.len() + bytes(&group) * current.len() > MAX_ITEMS {
+                    return Err(TOO_MANY);
+                }
+                current = current.iter().flat_map(|start| group.iter().map(move |end| [start.as_slice(), end].concat())).collect();
+                rest = rest.get(end + 1..).unwrap_or_default();
+            }
+            _ => {
+                let end = rest.iter().position(|byte| matches!(byte, b'|' | b'(')).unwrap_or(rest.len());
+                let plain = string(rest.get(..end).unwrap_or_default())?;
+                current.iter_mut().for_each(|string| string.extend_from_slice(&plain));
+                rest = rest.get(end..).unwrap_or_default();
+            }
+        }
+        if all.len() + current.len() > MAX_STRINGS {
+            return Err(TOO_MANY);
+        }
+    }
+    all.append(&mut current);
+    if all.iter().any(Vec::is_empty) { Err(Refused::Invalid("an empty alternative")) } else { Ok(all) }
+}
+
+fn strings(inside: &[u8], negated: bool) -> Result<Vec<Vec<Masked>>, Refused> {
+    if negated && inside.contains(&b'(') {
+        return Err(Refused::Invalid("negated alternatives hold no others"));
+    }
+    let strings = alternatives(inside, 0)?;
     let length = strings.first().map_or(0, Vec::len);
     let exact = strings.iter().all(|string| string.len() == length && string.iter().all(|byte| byte.mask == 0xff));
     if negated && !exact {
@@ -231,7 +287,7 @@ fn string(mut digits: &[u8]) -> Result<Vec<Masked>, Refused> {
             digits = rest;
         }
     }
-    if string.is_empty() { Err(Refused::Invalid("an empty alternative")) } else { Ok(string) }
+    Ok(string)
 }
 
 fn masked(high: u8, low: u8) -> Result<Masked, Refused> {
@@ -333,7 +389,30 @@ mod tests {
         ] {
             assert!(matches!(Pattern::parse(text), Err(Refused::Invalid(_))), "{text}: {:?}", Pattern::parse(text));
         }
-        assert_eq!(Pattern::parse("6865(61|(62|63))"), Err(Refused::Unsupported("alternatives inside alternatives")));
+        for text in ["6865(61|(62|63)", "6865!(61|(62|63))", "6865(61|(62|))", &format!("6865{}61{}", "(".repeat(10), ")".repeat(10))] {
+            assert!(matches!(Pattern::parse(text), Err(Refused::Invalid(_))), "{text}");
+        }
+    }
+
+    #[test]
+    fn alternatives_inside_alternatives_are_multiplied_out() {
+        for (nested, flat) in [
+            ("6865(61|(62|63))", "6865(61|62|63)"),
+            ("6865((61|62)(63|64)|65)", "6865(6163|6263|6164|6264|65)"),
+            ("6865(61(62|6?63)64)", "6865(616264|616?6364)"),
+            ("6865(((61)))", "6865(61)"),
+        ] {
+            let (nested, flat) = (Pattern::parse(nested).unwrap(), Pattern::parse(flat).unwrap());
+            let sorted = |pattern: &Pattern| match &pattern.parts[0].items[2] {
+                Item::Choice { strings, .. } => {
+                    strings.iter().map(|string| format!("{string:?}")).collect::<std::collections::BTreeSet<_>>()
+                }
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(sorted(&nested), sorted(&flat));
+        }
+        let bomb = format!("6865({})", "(61|62|63|64)".repeat(7));
+        assert!(matches!(Pattern::parse(&bomb), Err(Refused::Invalid(_))));
     }
 
     #[test]

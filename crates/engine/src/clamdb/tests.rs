@@ -1,4 +1,4 @@
-use std::fs;
+use std::{collections::BTreeMap, fs};
 
 mod differential;
 mod matching;
@@ -19,11 +19,11 @@ fn md5(content: &[u8]) -> String {
 
 fn database(files: &[(&str, &str)]) -> Database {
     let files: Vec<_> = files.iter().map(|(name, text)| (*name, text.as_bytes())).collect();
-    Database::of_texts(&files)
+    Database::of_texts(&files, &Settings::new(true)).unwrap()
 }
 
 fn scan(database: &Database, content: &[u8]) -> Findings {
-    database.scan(Object { content, outermost: true }, &|| true)
+    database.scan(Object { content, containers: &[] }, &|| true)
 }
 
 fn signatures(database: &Database, object: &[u8]) -> Vec<String> {
@@ -32,7 +32,7 @@ fn signatures(database: &Database, object: &[u8]) -> Vec<String> {
 
 #[test]
 fn no_folder_has_no_signatures() {
-    let database = Database::load(None, None).unwrap();
+    let database = Database::load(None, None, &Settings::new(false)).unwrap();
     assert!(database.counts().is_empty());
     assert_eq!(scan(&database, b"abc"), Findings::default());
 }
@@ -60,10 +60,10 @@ fn no_time_leaves_matching_incomplete() {
         looks.set(looks.get() + 1);
         looks.get() < 3
     };
-    let findings = database.scan(Object { content: &content, outermost: true }, &in_time);
+    let findings = database.scan(Object { content: &content, containers: &[] }, &in_time);
     assert!(findings.incomplete && looks.get() == 3, "{findings:?} after {} looks", looks.get());
     // What is found before any work is told all the same.
-    assert_eq!(database.scan(Object { content: b"abc", outermost: true }, &|| false).hits.len(), 1);
+    assert_eq!(database.scan(Object { content: b"abc", containers: &[] }, &|| false).hits.len(), 1);
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn a_cache_gives_the_same() {
     let (dir, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     fs::write(dir.path().join("a.hdb"), format!("{}:3:One\nbad\n", md5(b"abc"))).unwrap();
     fs::write(dir.path().join("b.ldb"), "PUA.Two;Engine:51-255,Target:0;0&1;616263;0/abc/\n").unwrap();
-    let load = |cache| Database::load(Some(dir.path()), cache).unwrap();
+    let load = |cache| Database::load(Some(dir.path()), cache, &Settings::new(false)).unwrap();
     let [plain, made, mapped] = [None, Some(cache.path()), Some(cache.path())].map(load);
     for other in [made, mapped] {
         assert_eq!((other.fingerprint(), other.counts()), (plain.fingerprint(), plain.counts()));
@@ -189,15 +189,15 @@ fn signatures_for_other_releases_are_counted() {
 
 #[test]
 fn what_is_not_supported_is_counted_by_kind() {
-    let database = database(&[("a.cdb", "# note\nx\n\ny\n"), ("b.cbc", "x\ny"), ("c.txt", "x")]);
-    assert_eq!(database.counts().unsupported, BTreeMap::from([("cdb".into(), 2), ("cbc".into(), 1)]));
+    let database = database(&[("a.crb", "# note\nx\n\ny\n"), ("b.cbc", "x\ny"), ("c.txt", "x")]);
+    assert_eq!(database.counts().unsupported, BTreeMap::from([("crb".into(), 2), ("cbc".into(), 1)]));
     assert!(!database.counts().is_empty());
 }
 
 #[test]
 fn a_folder_is_read_and_its_fingerprint_follows_the_content() {
     let dir = tempfile::tempdir().unwrap();
-    let fingerprint = || Database::load(Some(dir.path()), None).unwrap().fingerprint();
+    let fingerprint = || Database::load(Some(dir.path()), None, &Settings::new(false)).unwrap().fingerprint();
     let empty = fingerprint();
     fs::write(dir.path().join("a.hdb"), format!("{}:3:Name\n", md5(b"abc"))).unwrap();
     let one = fingerprint();
@@ -207,6 +207,6 @@ fn a_folder_is_read_and_its_fingerprint_follows_the_content() {
     fs::write(dir.path().join("a.ign2"), "Name\n").unwrap();
     let three = fingerprint();
     assert!(empty != one && one != two && two != three);
-    assert_eq!(Database::load(Some(dir.path()), None).unwrap().counts().ignored, 1);
-    assert!(Database::load(Some(&dir.path().join("missing")), None).is_err());
+    assert_eq!(Database::load(Some(dir.path()), None, &Settings::new(false)).unwrap().counts().ignored, 1);
+    assert!(Database::load(Some(&dir.path().join("missing")), None, &Settings::new(false)).is_err());
 }

@@ -367,6 +367,37 @@ fn signatures_of_clamav_are_matched_in_every_object() {
     assert!(hidden(&report).is_empty());
 }
 
+#[test]
+fn what_containers_say_of_their_members_is_matched() {
+    let lines = "Exe:CL_TYPE_ZIP:*:\\.exe$:*:*:*:*:*:*\nSecond:*:*:*:*:*:*:2:*:*\nLocked:CL_TYPE_ZIP:*:*:*:*:1:*:*:*\nTar:CL_TYPE_POSIX_TAR:*:*:*:3:*:*:*:*\n";
+    let inner = zip(&[Member::deflated("a.txt", b"nothing"), Member::deflated("b.exe", b"nothing at all").encrypted()]);
+    let report = scanned_with(&[("a.cdb", lines.to_owned())], &tar(&[("x.zip", &inner), ("abc", b"abc")]));
+    let expected = [
+        ("Exe.UNOFFICIAL", "x.zip/b.exe"),
+        ("Locked.UNOFFICIAL", "x.zip/b.exe"),
+        ("Second.UNOFFICIAL", "x.zip/b.exe"),
+        ("Second.UNOFFICIAL", "abc"),
+        ("Tar.UNOFFICIAL", "abc"),
+    ];
+    assert_eq!(found_by_clamdb(&report), expected);
+}
+
+#[test]
+fn a_signature_can_ask_for_the_containers_around_an_object() {
+    let line = |name: &str, condition: &str| format!("{name};Engine:81-255,{condition},Target:0;0;627261766f21\n");
+    let lines = [
+        line("Outermost", "Container:CL_TYPE_ANY"),
+        line("InZip", "Container:CL_TYPE_ZIP"),
+        line("InTar", "Container:CL_TYPE_POSIX_TAR"),
+        line("InZipInGz", "Intermediates:CL_TYPE_GZ>CL_TYPE_ZIP"),
+    ];
+    let archive = gzip(&zip(&[Member::deflated("a.txt", b"nothing"), Member::deflated("b.txt", &[b"bravo!", &[0; 100][..]].concat())]));
+    let report = scanned_with(&[("a.ldb", lines.concat())], &archive);
+    assert_eq!(found_by_clamdb(&report).iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["InZip.UNOFFICIAL", "InZipInGz.UNOFFICIAL"]);
+    let report = scanned_with(&[("a.ldb", lines.concat())], b"bravo!\0");
+    assert_eq!(found_by_clamdb(&report), [("Outermost.UNOFFICIAL", "")]);
+}
+
 /// Of the object and of what is inside, never of its parents or siblings.
 #[test]
 fn an_allowed_file_clears_itself_and_what_it_holds() {

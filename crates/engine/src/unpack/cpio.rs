@@ -3,7 +3,7 @@
 
 use filesafety_model::Reason;
 
-use super::{Sink, Stop};
+use super::{Member, Sink, Stop};
 
 /// Names end in a zero; longer ones are no names.
 const MAX_NAME: usize = 65_536;
@@ -43,6 +43,10 @@ fn member(content: &[u8], header: &Header<'_>, parts: &mut Vec<std::ops::Range<u
     let rest = content.get(header.data..).unwrap_or_default();
     let stored = rest.get(..header.size).unwrap_or(rest);
     let name = String::from_utf8_lossy(header.name).into_owned();
+    let size = Some(header.size as u64);
+    if !header.is_trailer() {
+        sink.member(&Member { name: &name, packed: size, unpacked: size, ..Member::default() });
+    }
     if !stored.is_empty() {
         parts.push(header.data..header.data + stored.len());
         sink.part(&name, stored)?;

@@ -7,7 +7,7 @@ mod tests;
 use filesafety_model::Reason;
 
 use self::sparse::{Map, Pax};
-use super::{Sink, Stop};
+use super::{Member, Sink, Stop};
 
 const BLOCK: usize = 512;
 
@@ -36,7 +36,7 @@ pub(crate) fn open(content: &[u8], sink: &mut dyn Sink) -> Result<(), Stop> {
 }
 
 /// A member header.
-struct Header<'a> {
+pub(crate) struct Header<'a> {
     block: &'a [u8; BLOCK],
     size: u64,
 }
@@ -55,7 +55,7 @@ struct Walk<'a, 's> {
 }
 
 impl<'a> Header<'a> {
-    fn parse(content: &'a [u8], at: usize) -> Option<Self> {
+    pub(crate) fn parse(content: &'a [u8], at: usize) -> Option<Self> {
         let block: &[u8; BLOCK] = content.get(at..)?.first_chunk()?;
         // A block of zeros has the right checksum by some readings.
         let stated = octal(&block[148..156]).filter(|sum| *sum > 0 && (block[0] != 0 || block[345] != 0))?;
@@ -68,12 +68,12 @@ impl<'a> Header<'a> {
         fits.then_some(Self { block, size })
     }
 
-    fn kind(&self) -> u8 {
+    pub(crate) fn kind(&self) -> u8 {
         self.block[156]
     }
 
     /// Links, devices, directories and pipes have no content, whatever their size field says.
-    fn stored_bytes(&self) -> u64 {
+    pub(crate) fn stored_bytes(&self) -> u64 {
         match self.kind() {
             b'1'..=b'6' if self.is_posix() => 0,
             _ => self.size,
@@ -84,7 +84,7 @@ impl<'a> Header<'a> {
         self.block[257..262] == *b"ustar"
     }
 
-    fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         let name = text(&self.block[..100]);
         let prefix = if &self.block[257..263] == b"ustar\0" { text(&self.block[345..500]) } else { String::new() };
         if prefix.is_empty() { name } else { format!("{prefix}/{name}") }
@@ -169,6 +169,8 @@ impl Walk<'_, '_> {
             b'g' => {}
             _ => {
                 let name = self.next_name.take().unwrap_or_else(|| header.name());
+                let size = Some(length as u64);
+                self.sink.member(&Member { name: &name, packed: size, unpacked: size, ..Member::default() });
                 if !content.is_empty() {
                     self.parts.push(data..data.saturating_add(content.len()));
                     self.sink.part(&name, content)?;

@@ -84,6 +84,8 @@ pub(crate) struct Skipped {
     ignored: usize,
     /// Meant for other releases of ClamAV.
     other_level: usize,
+    /// Of possibly unwanted applications, unless `FILESAFETY_CLAMDB_PUA` is on.
+    unwanted: usize,
     /// Of kinds that are not supported, by kind.
     unsupported: BTreeMap<String, usize>,
 }
@@ -185,6 +187,7 @@ impl ClamDbView {
             invalid: counts.invalid,
             ignored: counts.ignored,
             other_level: counts.other_level,
+            unwanted: counts.unwanted,
             unsupported: counts.unsupported.iter().map(|(kind, count)| (kind.to_string(), *count)).collect(),
         };
         Self { signatures: counts.signatures(), skipped }

@@ -73,5 +73,5 @@ fn listed<K: Display>(counts: &BTreeMap<K, usize>) -> String {
 }
 
 fn version(source: &RuleSource) -> Option<&str> {
-    source.file.is_none().then_some(env!("CARGO_PKG_VERSION"))
+    source.version.as_deref().or(source.file.is_none().then_some(env!("CARGO_PKG_VERSION")))
 }

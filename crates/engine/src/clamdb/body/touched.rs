@@ -11,10 +11,12 @@ use crate::clamdb::{names::NameId, program::Exhausted};
 /// What the patterns found in one object.
 #[derive(Default)]
 pub(in crate::clamdb) struct Touched {
-    /// Names of signatures that matched.
-    signatures: Set<NameId>,
+    /// Names of signatures that matched, and where the first match that was found ends.
+    signatures: Map<NameId, u64>,
     /// Of each logical signature of which a part matched, a bit for each such part.
     parts: Map<u32, u64>,
+    /// And where the first match of any of its parts ends.
+    firsts: Map<u32, u64>,
     /// Matches of a part, up to what can matter, where more than one can.
     counts: Map<u64, u32>,
     /// Where counted matches ended.
@@ -35,9 +37,14 @@ pub(super) struct Memo {
 pub(super) const MAX_ENDS: usize = 1 << 18;
 
 impl Touched {
-    /// Signatures of one pattern that matched.
-    pub(in crate::clamdb) fn signatures(&self) -> impl Iterator<Item = NameId> {
-        self.signatures.iter().copied()
+    /// Signatures of one pattern that matched, and where.
+    pub(in crate::clamdb) fn signatures(&self) -> impl Iterator<Item = (NameId, u64)> {
+        self.signatures.iter().map(|(name, place)| (*name, *place))
+    }
+
+    /// Where the first match of a part of that logical signature ends; at the start, if none matched.
+    pub(in crate::clamdb) fn first(&self, signature: u32) -> u64 {
+        self.firsts.get(&signature).copied().unwrap_or(0)
     }
 
     /// Logical signatures of which a part matched, with a bit for each such part.
@@ -56,7 +63,7 @@ impl Touched {
     /// Whether another match changes something.
     pub(super) fn is_open(&self, owner: Owner) -> bool {
         match owner {
-            Owner::Signature(name) => !self.signatures.contains(&name),
+            Owner::Signature(name) => !self.signatures.contains_key(&name),
             Owner::Part { signature, part, needed: 1 } => self.parts.get(&signature).is_none_or(|parts| parts >> part & 1 == 0),
             Owner::Part { signature, part, needed } => self.counts.get(&key(signature, part)).is_none_or(|&count| count < needed),
         }
@@ -67,13 +74,16 @@ impl Touched {
     /// # Errors
     /// More of them than can be told apart.
     pub(super) fn add(&mut self, owner: Owner, ends: impl Iterator<Item = usize>) -> Result<(), Exhausted> {
+        let mut ends = ends.peekable();
+        let first = ends.peek().map_or(0, |end| *end as u64);
         let (signature, part, needed) = match owner {
             Owner::Signature(name) => {
-                self.signatures.insert(name);
+                self.signatures.entry(name).and_modify(|place| *place = first.min(*place)).or_insert(first);
                 return Ok(());
             }
             Owner::Part { signature, part, needed } => (signature, part, needed),
         };
+        self.firsts.entry(signature).and_modify(|place| *place = first.min(*place)).or_insert(first);
         *self.parts.entry(signature).or_default() |= 1 << part;
         if needed == 1 {
             return Ok(());

@@ -3,7 +3,7 @@
 use super::LEVEL;
 use crate::clamdb::{
     digests::{AnyDigest, MAX_SIZE},
-    logical::{is_executable, parse_target},
+    logical::{is_executable, parse_group, parse_target},
     names::MAX_NAME,
     offset::Offset,
     pattern::Pattern,
@@ -20,6 +20,8 @@ pub(in crate::clamdb) enum Refused {
     Level,
     /// A list of names not to use has it.
     Ignored,
+    /// It names what is only possibly unwanted, and nobody asked for that.
+    Unwanted,
 }
 
 /// A digest with what stands beside it.
@@ -73,6 +75,10 @@ pub(super) struct Body<'a> {
     pub(super) target: u8,
     pub(super) offset: Offset,
     pub(super) pattern: Pattern,
+    /// The pattern as it is written.
+    pub(super) text: &'a str,
+    /// It is no signature of its own, but belongs to the group of that number.
+    pub(super) group: Option<u8>,
 }
 
 /// `name:target:offset:pattern[:level[:level]]`
@@ -86,14 +92,18 @@ pub(super) fn parse_body(line: &str) -> Result<Body<'_>, Refused> {
     }
     check_level(least, most)?;
     let target = parse_target(target)?;
-    Ok(Body { name, target, offset: Offset::parse(offset, is_executable(target))?, pattern: Pattern::parse(pattern)? })
+    let (offset, group) = match offset.strip_prefix('$') {
+        Some(group) => (Offset::Any, Some(parse_group(group)?)),
+        None => (Offset::parse(offset, is_executable(target))?, None),
+    };
+    Ok(Body { name, target, offset, pattern: Pattern::parse(pattern)?, text: pattern, group })
 }
 
 /// `name=pattern`; the oldest have ` (Clam)` behind their name, which is not part of it.
 pub(super) fn parse_old_body(line: &str) -> Result<Body<'_>, Refused> {
     let (name, pattern) = line.split_once('=').ok_or(Refused::Invalid("no name and pattern with = between them"))?;
     let name = name.strip_suffix(" (Clam)").unwrap_or(name);
-    Ok(Body { name, target: 0, offset: Offset::Any, pattern: Pattern::parse(pattern)? })
+    Ok(Body { name, target: 0, offset: Offset::Any, pattern: Pattern::parse(pattern)?, text: pattern, group: None })
 }
 
 /// The least level, where the line names one; [`Refused::Level`] where the line is not for [`LEVEL`].

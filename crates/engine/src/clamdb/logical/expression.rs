@@ -30,19 +30,19 @@ enum Compare {
 
 /// From the one to the other, both inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Range {
-    pub(super) least: u64,
-    pub(super) most: u64,
+pub(in crate::clamdb) struct Range {
+    pub(in crate::clamdb) least: u64,
+    pub(in crate::clamdb) most: u64,
 }
 
 impl Range {
     /// `n-m`, or one number.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(in crate::clamdb) fn parse(text: &str) -> Option<Self> {
         let (least, most) = text.split_once('-').unwrap_or((text, text));
         Some(Self { least: least.parse().ok()?, most: most.parse().ok()? })
     }
 
-    pub(super) fn holds(self, value: u64) -> bool {
+    pub(in crate::clamdb) fn holds(self, value: u64) -> bool {
         self.least <= value && value <= self.most
     }
 }

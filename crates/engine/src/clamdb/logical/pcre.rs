@@ -53,7 +53,7 @@ struct Flags {
 /// Longer expressions are refused.
 const MAX_SOURCE: usize = 1 << 15;
 /// What PCRE2 may do for one match, and the memory it may take, in KiB.
-const LIMITS: &str = "(*LIMIT_MATCH=1000000)(*LIMIT_DEPTH=100000)(*LIMIT_HEAP=16384)";
+pub(super) const LIMITS: &str = "(*LIMIT_MATCH=1000000)(*LIMIT_DEPTH=100000)(*LIMIT_HEAP=16384)";
 /// Work that one run counts as, beside the bytes it sees.
 const ONE_RUN: usize = 100_000;
 
@@ -119,7 +119,8 @@ impl Run {
     fn count(&self, compiled: &Compiled, needed: u32, executable: Option<&Executable>, work: &mut Work<'_>) -> Result<u32, Exhausted> {
         let Some(regex) = compiled.get_or_init(|| self.compile()) else { return Ok(0) };
         let Some((first, last)) = self.offset.resolve(work.content.len(), executable) else { return Ok(0) };
-        let subject = if self.flags.encompass { work.content.get(..last).unwrap_or(work.content) } else { work.content };
+        let subject =
+            if self.flags.encompass && !self.flags.rolling { work.content.get(..last).unwrap_or(work.content) } else { work.content };
         let last = if self.offset == Offset::Any || self.flags.rolling { usize::MAX } else { last };
         let (mut from, mut count) = (first, 0);
         while from <= subject.len() && count < needed {

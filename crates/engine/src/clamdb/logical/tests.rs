@@ -100,17 +100,17 @@ fn lines_that_are_none_are_refused() {
         "Name;Target:0;0&1;6161;/a/",
         "Name;Target:0;0&1;6161;0/a/q",
         "Name;Target:0;0&1;6161;x:0/a/",
+        "Name;Target:0;0&1;6161;0(>>5#ib3#=1)",
+        "Name;Target:0;0&1;6161;${6-7}32$",
+        "Name;Target:0;0;fuzzy_img#af2ad01ed42993c7#4",
+        "Name;Target:0;0;fuzzy_img#af2ad01ed42993c#0",
     ] {
         assert!(matches!(parse(line).map(|line| line.name), Err(Refused::Invalid(_))), "{line}");
     }
     for (line, kind) in [
         ("N;Target:0;0&1;6161;0/abc/E", "ldb PCRE with flag E"),
         ("N;Target:0;0&1;6161;0/(*UTF8)abc/", "ldb PCRE with control verbs"),
-        ("N;Target:0;0&1;6161;${6-7}12$", "ldb macro"),
-        ("N;Target:0;0&1;6161;0(>>5#ib2#=1)", "ldb byte compare"),
-        ("N;Target:0;0;fuzzy_img#af2ad01ed42993c7#0", "ldb fuzzy_img"),
-        ("N;Target:0,Container:CL_TYPE_ZIP;0;6161", "ldb Container"),
-        ("N;Target:3;0;6161", "target 3 (normalised HTML)"),
+        ("N;Target:0,HandlerType:CL_TYPE_ZIP;0;6161", "ldb HandlerType"),
         ("N;Target:1;0;VI:6161", "offset VI"),
     ] {
         assert_eq!(parse(line).map(|line| line.name), Err(Refused::Unsupported(kind)), "{line}");

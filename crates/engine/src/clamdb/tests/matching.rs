@@ -243,7 +243,7 @@ fn conditions_hold_the_object_to_them() {
         assert_eq!(found("a.ldb", &format!("N;Engine:51-255,{conditions},Target:0;0;4141"), CONTENT), expected, "{conditions}");
     }
     let database = database(&[("a.ldb", "N;Engine:51-255,Container:CL_TYPE_ANY,Target:0;0;4141")]);
-    assert_eq!(database.scan(Object { content: CONTENT, outermost: false }, &|| true), Findings::default());
+    assert_eq!(database.scan(Object { content: CONTENT, containers: &[ClamType::of(b"")] }, &|| true), Findings::default());
 }
 
 /// What floods a pattern is not searched for ever, and never passed as examined.
@@ -350,4 +350,142 @@ fn a_regular_expression_that_meets_its_limit_is_no_answer() {
     // What others find is told.
     let findings = scan(&database(&[("a.ldb", &format!("{endless}\nOther;Target:0;0;6162"))]), content.as_bytes());
     assert_eq!((findings.hits.len(), findings.incomplete), (1, true));
+}
+
+#[test]
+fn bytes_beside_the_last_match_are_compared() {
+    let content = b"\0\x01\xffAAAA\x11\x22\x33\x44\0\xffAAAA\x55\x66\x77\x88\0aaaa7b ";
+    let trigger = hex_text("AAAA");
+    for (compare, expected) in [
+        ("0(>>4#ib1#=0x55)", true),
+        ("0(>>4#ib1#=0x11)", false),
+        ("0(>>4#il4#=0x88776655)", true),
+        ("0(<<1#ib1#=0xff)", true),
+        ("0(>>13#hb2#=123)", true),
+        ("0(>>90#hb2#=123)", false),
+    ] {
+        assert_eq!(logical("0&1", &[&trigger, compare], content), expected, "{compare}");
+        assert_eq!(logical("0&(1=0)", &[&trigger, compare], content), !expected, "{compare}");
+    }
+    assert!(logical("0&1", &[&format!("{trigger}::i"), "0(>>4#hb2#=0x7b)"], content));
+    assert!(!logical("0|1", &["7a7a7a", "0(>>4#ib1#>0)"], content));
+    let line = "Name;Target:0;0&1;6161(B);0(>>4#ib1#=1)";
+    assert_eq!(database(&[("a.ldb", line)]).counts().unsupported.len(), 1);
+}
+
+#[test]
+fn a_macro_asks_for_a_group_behind_the_part_before() {
+    let content = b"\0\x01\xffaaabbbccc\0\0\0\0aaaXbbbYccc\xff";
+    let with = |macro_text: &str, expression: &str, group: &str| {
+        let line = format!("Name;Target:0;{expression};616161;{macro_text}");
+        signatures(&database(&[("a.ldb", &line), ("b.ndb", group)]), content) == ["Name"]
+    };
+    for (macro_text, expression, group, expected) in [
+        ("${3-3}12$", "0&1", "D:0:$12:626262", true),
+        ("${0-3}12$", "0&1", "D:0:$12:626262", true),
+        ("${4-4}12$", "0&1", "D:0:$12:626262", true),
+        ("${5-9}12$", "0&1", "D:0:$12:626262", false),
+        ("${6-8}12$", "0&1", "D:0:$12:626262\nE:0:$12:636363", true),
+        ("${3-3}12$", "0&1", "D:0:$13:626262", false),
+        ("${3-3}12$", "0&1", "D:1:$12:626262", false),
+        ("${3-3}12$", "0&(1=0)", "D:0:$12:646464", true),
+    ] {
+        assert_eq!(with(macro_text, expression, group), expected, "{macro_text} {group}");
+    }
+    // A pattern of a group is no signature of its own.
+    assert_eq!(scan(&database(&[("b.ndb", "D:0:$12:626262")]), content), Findings::default());
+}
+
+/// As `clamscan` takes them.
+#[test]
+fn objects_have_the_target_of_their_type() {
+    let marked = |start: &[u8]| [start, b"\0\x01\x02\xffleaf_marker"].concat();
+    for (start, target) in [
+        (&b"\0\x01"[..], 14),
+        (b"MZ", 1),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", 2),
+        (b"BM", 5),
+        (b"\0\0\x01\0", 14),
+        (b"CWS", 11),
+        (b"\xca\xfe\xba\xbe", 12),
+        (b"%PDF-1.4\n", 10),
+    ] {
+        let lines: String =
+            [1, 2, 4, 5, 6, 9, 10, 11, 12, 13, 14].map(|target| format!("T{target}:{target}:*:{}\n", hex_text("leaf_marker"))).concat();
+        assert_eq!(signatures(&database(&[("a.ndb", &lines)]), &marked(start)), [format!("T{target}")], "{}", start.escape_ascii());
+    }
+    let none = marked(b"PK\x03\x04");
+    assert_eq!(scan(&database(&[("a.ndb", &format!("T:14:*:{}", hex_text("leaf_marker")))]), &none), Findings::default());
+}
+
+#[test]
+fn pictures_are_known_by_their_hash() {
+    let content = picture::tests::picture(5, image::ImageFormat::Png);
+    let hash = format!("fuzzy_img#{:016x}", picture::hash(&content).unwrap());
+    for (expression, subs, expected) in [
+        ("0", vec![hash.clone()], true),
+        ("0", vec![format!("{}#0", hash.to_uppercase().replace("FUZZY_IMG", "fuzzy_img"))], true),
+        ("0", vec!["fuzzy_img#0123456789abcdef".to_owned()], false),
+        ("0&1", vec![hash.clone(), hex_text("IHDR")], true),
+        ("1&(0=0)", vec![hash, hex_text("IHDR")], false),
+    ] {
+        let subs: Vec<_> = subs.iter().map(String::as_str).collect();
+        assert_eq!(logical(expression, &subs, &content), expected, "{expression} {subs:?}");
+    }
+}
+
+#[test]
+fn the_answer_is_the_worst_then_the_first_then_by_name() {
+    let content = b"\0\x01\xff..alpha..bravo..charlie..";
+    let (alpha, bravo, charlie) = (hex_text("alpha"), hex_text("bravo"), hex_text("charlie"));
+    let ndb = format!("Z.First:0:*:{alpha}\nA.Second:0:*:{bravo}\nB.Second:0:*:{bravo}\nA.Last:0:*:{charlie}\nPUA.First:0:*:{alpha}\n");
+    let ldb = format!("M.Between;Target:0;0&1;{charlie};{bravo}\n");
+    let hdb = format!("{}:{}:Y.Whole\n", md5(content), content.len());
+    let expected = ["Y.Whole", "Z.First", "A.Second", "B.Second", "M.Between", "A.Last", "PUA.First"];
+    assert_eq!(signatures(&database(&[("a.ndb", &ndb), ("a.ldb", &ldb), ("a.hdb", &hdb)]), content), expected);
+}
+
+/// Each view counts for itself, as `clamscan` has it.
+#[test]
+fn texts_are_matched_as_they_are_and_normalised() {
+    let text = b"Hello   World\n\nTEXT Mark\tk1";
+    for (signature, expected) in [
+        ("N:0:*:48656c6c6f202020", true),
+        ("N:0:*:68656c6c6f20776f", true),
+        ("N:7:*:68656c6c6f20776f", true),
+        ("N:7:*:48656c6c6f202020", false),
+        ("N:7:0:68656c6c6f20776f", true),
+        ("N:7:EOF-2:6b31", true),
+        ("N:3:*:68656c6c6f20776f", false),
+    ] {
+        assert_eq!(found("a.ndb", signature, text), expected, "{signature}");
+    }
+    let (raw, normal) = (hex_text("Hello   World"), hex_text("hello world"));
+    for (line, expected) in [
+        (format!("N;Target:0;0&1;{raw};{normal}"), false),
+        (format!("N;Target:0;0&(1=0);{normal};{raw}"), true),
+        (format!("N;Target:7;0&(1=0);{normal};{raw}"), true),
+        (format!("N;FileSize:27-27,Target:7;0;{normal}"), true),
+        (format!("N;FileSize:20-26,Target:0;0;{normal}"), false),
+        (format!("N;Target:7;0&1;{normal};0/hello world text/"), true),
+        (format!("N;Container:CL_TYPE_ANY,Target:7;0;{normal}"), true),
+        (format!("N;Target:0;0=1;{}", hex_text("k1")), true),
+    ] {
+        assert_eq!(found("a.ldb", &line, text), expected, "{line}");
+    }
+}
+
+#[test]
+fn pages_are_matched_normalised() {
+    let page = b"<html><body><!-- Comment --><a HREF=\"http://Link/x\">Some   Words</a><script>var Alpha;</script></body></html>";
+    for (signature, expected) in [
+        (format!("N:3:*:{}", hex_text("href=\"http://link/x\">some words")), true),
+        (format!("N:3:*:{}", hex_text("comment")), false),
+        (format!("N:0:*:{}", hex_text("<!-- Comment")), true),
+        (format!("N:3:*:{}", hex_text("<!-- Comment")), false),
+        (format!("N:7:*:{}", hex_text("var alpha")), true),
+        (format!("N:7:*:{}", hex_text("some words")), false),
+    ] {
+        assert_eq!(found("a.ndb", &signature, page), expected, "{signature}");
+    }
 }

@@ -10,7 +10,7 @@ use super::{
     records::{CENTRAL, END, Facts, LOCAL, Local, descriptor_bytes, is_record, stored_ends},
     shown,
 };
-use crate::unpack::{Stop, codec::Fault, streams};
+use crate::unpack::{Member, Stop, codec::Fault, streams};
 
 impl Walk<'_, '_> {
     /// Reads a member as its local header has it, with what stands behind the data taken from the directory. That it fails is no news:
@@ -133,16 +133,20 @@ impl Walk<'_, '_> {
         let input = bounded(self.content, data, facts.packed);
         let end = data.saturating_add(input.len());
         let whole = Outcome { end: self.after_descriptor(end, facts), whole: true };
+        let key = (data, facts.method, facts.packed, facts.is_encrypted());
         if facts.is_empty() {
+            if trust == Trust::Sure && self.done.insert(key) {
+                self.tell(name, facts);
+            }
             return Ok((trust == Trust::Sure).then_some(whole));
         }
-        let key = (data, facts.method, facts.packed, facts.is_encrypted());
         if !self.done.insert(key) {
             return Ok(Some(whole));
         }
         if facts.is_encrypted() || !member::is_supported(facts.method) {
             let believed = trust == Trust::Sure || is_record(self.content, whole.end);
             if believed {
+                self.tell(name, facts);
                 return self.closed(name, input, facts).map(|()| Some(whole));
             }
             // A directory may still lead here, and then it counts.
@@ -156,6 +160,7 @@ impl Walk<'_, '_> {
                 return self.doubtful(name, input, facts, &probed).map(|()| None);
             }
         }
+        self.tell(name, facts);
         let reading = member::read(&shown(name), input, facts, Purpose::Examine, self.sink)?;
         if reading.fits(facts) {
             // Bytes of the data that the stream did not need are searched.
@@ -168,6 +173,12 @@ impl Walk<'_, '_> {
         }
         self.say_damaged(name, reading.fault);
         Ok(Some(Outcome { end, whole: false }))
+    }
+
+    fn tell(&mut self, name: &[u8], facts: &Facts) {
+        let name = shown(name);
+        let (packed, unpacked) = (Some(facts.packed), Some(facts.unpacked));
+        self.sink.member(&Member { name: &name, packed, unpacked, encrypted: facts.is_encrypted(), crc32: Some(facts.crc32) });
     }
 
     /// A candidate whose stream is whole while checksum or size are not as told: openers show what came out, so it is examined. It is
