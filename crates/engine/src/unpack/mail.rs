@@ -91,7 +91,8 @@ impl Walk<'_> {
             ordinary: messages.len() < 2,
             closed: false,
         };
-        self.entity(0..content.len(), &place)?;
+        // Empty lines before a message are not the end of its header.
+        self.entity(beginning(content)..content.len(), &place)?;
         if messages.len() > 1 {
             for (index, message) in messages.into_iter().enumerate() {
                 self.sink.tick()?;
@@ -283,6 +284,10 @@ impl Walk<'_> {
         }
         let name = name.map_or_else(|| part_name(place), str::to_owned);
         match encoding {
+            // All of the file, to a reader that sees no header: it has been examined, and would be opened again without end.
+            Encoding::Identity if place.buffer == 0 && body.len() >= place.whole.len() - beginning(place.whole) => {
+                self.inline(body, place)?
+            }
             Encoding::Identity => {
                 self.sink.part(&name, body)?;
                 self.inline(body, place)?;
@@ -341,6 +346,11 @@ impl Walk<'_> {
         self.fuel = self.fuel.saturating_sub(bytes as u64 + 1);
         self.fuel > 0
     }
+}
+
+/// Where the first line with anything in it begins.
+fn beginning(content: &[u8]) -> usize {
+    content.len() - content.trim_ascii_start().len()
 }
 
 fn part_name(place: &Place<'_>) -> String {

@@ -50,6 +50,16 @@ fn a_message_gives_its_parts_by_name_and_is_complete() {
 }
 
 #[test]
+fn a_message_is_no_part_of_itself_whatever_stands_before_its_header() {
+    for before in ["", "Article 1 of alt.news:\n", "\u{feff}", "\n\n", "\n\u{1} odd\n", "\u{de}\u{12}\0\0 a catalogue\0\n"] {
+        let content = [before.as_bytes(), &message(&eicar())].concat();
+        let record = opened(&content);
+        assert!(record.contents().iter().all(|child| child.len() < content.trim_ascii_start().len()), "{before:?}");
+        assert!(record.contents().contains(&&eicar()[..]), "{before:?}");
+    }
+}
+
+#[test]
 fn no_truncation_panics_or_hides_that_an_attachment_is_cut() {
     let content = noise(500);
     let whole = message(&content);
