@@ -2,7 +2,6 @@
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
-use std::time::Duration;
 
 use crate::delivery_latency::measure;
 use crate::measure::{Times, milliseconds};
