@@ -87,6 +87,9 @@ pub(crate) struct ScanArguments {
     /// A clamd to ask as well: unix:/path or tcp:host:port
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) clamd: Option<String>,
+    /// A password to try on encrypted archives and documents, before those of FILESAFETY_ARCHIVE_PASSWORDS; may be repeated
+    #[arg(long = "password", value_name = "TEXT")]
+    pub(crate) passwords: Vec<String>,
     /// Files scanned at the same time; by default the number of cores
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<String>,
@@ -112,6 +115,9 @@ pub(crate) struct SubmitArguments {
     /// A JSON object that comes back with the result
     #[arg(long, value_name = "JSON")]
     pub(crate) metadata: Option<String>,
+    /// The password of the archive or document
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) password: Option<String>,
     /// Do not wait for the verdict
     #[arg(long = "async")]
     pub(crate) respond_async: bool,

@@ -71,6 +71,19 @@ pub(crate) enum Stopped {
     MemoryShort,
 }
 
+/// When a scan has to end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadline {
+    cpu: Duration,
+    clock: Instant,
+}
+
+impl Deadline {
+    pub(crate) fn has_passed(&self) -> bool {
+        thread_cpu() >= self.cpu || Instant::now() >= self.clock
+    }
+}
+
 /// What is left of the bounds of one scan.
 pub(crate) struct Budget<'a> {
     limits: &'a Limits,
@@ -229,6 +242,20 @@ impl<'a> Budget<'a> {
         let cpu = self.limits.cpu.saturating_sub(thread_cpu().saturating_sub(self.cpu_at_start));
         let wall = self.limits.cpu.saturating_mul(Limits::WALL_PER_CPU).saturating_sub(self.started.elapsed());
         cpu.min(wall)
+    }
+
+    /// For a decoder that cannot ask the budget itself.
+    pub(crate) fn deadline(&self) -> Deadline {
+        let wall = self.limits.cpu.saturating_mul(Limits::WALL_PER_CPU);
+        // A clock that cannot be reckoned so far ahead leaves the processor time.
+        let clock = self.started.checked_add(wall).unwrap_or_else(|| self.started + Duration::from_secs(86_400));
+        Deadline { cpu: self.cpu_at_start.saturating_add(self.limits.cpu), clock }
+    }
+
+    /// How many bytes may still be unpacked.
+    pub(crate) fn room(&self) -> u64 {
+        let by_ratio = self.file_bytes.saturating_mul(self.limits.ratio).max(self.limits.ratio_exempt_bytes);
+        self.limits.unpacked_bytes.min(by_ratio).saturating_sub(self.unpacked)
     }
 
     pub(crate) fn check_time(&mut self) -> Result<(), Stop> {

@@ -38,6 +38,12 @@ use logical::{Facts, Logical};
 use names::{NameId, Names};
 use program::{Exhausted, Work};
 
+/// Where the sections of a program end; what stands behind them is no part of it.
+pub(crate) fn end_of_program(content: &[u8]) -> Option<usize> {
+    let program = Executable::parse(content)?;
+    program.sections.iter().map(|section| section.start.saturating_add(section.length)).max()
+}
+
 /// What was read from signature files, and what was not.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {

@@ -39,6 +39,17 @@ pub(crate) enum Format {
     Mail,
     Tnef,
     Cms,
+    SevenZip,
+    Rar,
+    Cab,
+    Iso,
+    Lha,
+    Arj,
+    Compress,
+    Lz4,
+    Snappy,
+    Szdd,
+    Chm,
 }
 
 /// The MIME type by content, `application/octet-stream` where nothing is known.
@@ -59,6 +70,17 @@ pub fn media_type(content: &[u8]) -> &'static str {
         FileType::Container(Format::Mail) => "message/rfc822",
         FileType::Container(Format::Tnef) => "application/vnd.ms-tnef",
         FileType::Container(Format::Cms) => "application/pkcs7-mime",
+        FileType::Container(Format::Chm) => "application/vnd.ms-htmlhelp",
+        FileType::Container(Format::Lha) => "application/x-lzh-compressed",
+        FileType::Container(Format::Arj) => "application/x-arj",
+        FileType::Container(Format::Compress) => "application/x-compress",
+        FileType::Container(Format::Lz4) => "application/x-lz4",
+        FileType::Container(Format::Snappy) => "application/x-snappy-framed",
+        FileType::Container(Format::Szdd) => "application/x-ms-compress-szdd",
+        FileType::Container(Format::Cab) => "application/vnd.ms-cab-compressed",
+        FileType::Container(Format::Iso) => "application/x-iso9660-image",
+        FileType::Container(Format::Rar) => "application/vnd.rar",
+        FileType::Container(Format::SevenZip) => "application/x-7z-compressed",
         FileType::Unsupported(_) | FileType::Leaf => table::media_type(content).unwrap_or_else(|| text_type(content)),
     }
 }
@@ -111,7 +133,18 @@ pub(crate) fn is_document(file_type: FileType, content: &[u8]) -> bool {
             | Format::Rpm
             | Format::Mail
             | Format::Tnef
-            | Format::Cms,
+            | Format::Cms
+            | Format::SevenZip
+            | Format::Rar
+            | Format::Cab
+            | Format::Chm
+            | Format::Iso
+            | Format::Lha
+            | Format::Arj
+            | Format::Compress
+            | Format::Lz4
+            | Format::Snappy
+            | Format::Szdd,
         ) => false,
         FileType::Unsupported(detail) => matches!(detail, "Ole2" | "Rtf" | "OneNote"),
         FileType::Leaf => false,
@@ -123,6 +156,9 @@ fn format_of(content: &[u8]) -> Option<Format> {
         [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] | [b'P', b'K', 7, 8, b'P', b'K', 3, 4, ..] => Some(Format::Zip),
         [b'P', b'K', b'0', b'0', b'P', b'K', 3, 4, ..] => Some(Format::Zip),
         [0x1f, 0x8b, 8, ..] => Some(Format::Gzip),
+        [b'R', b'a', b'r', b'!', 0x1a, 7, 0 | 1, ..] | [b'R', b'E', b'~', b'^', ..] => Some(Format::Rar),
+        [b'7', b'z', 0xbc, 0xaf, 0x27, 0x1c, ..] => Some(Format::SevenZip),
+        [b'M', b'S', b'C', b'F', 0, 0, 0, 0, ..] => Some(Format::Cab),
         [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Some(Format::Xz),
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Some(Format::Zstd),
         [b'%', b'P', b'D', b'F', b'-', ..] => Some(Format::Pdf),
@@ -135,6 +171,14 @@ fn format_of(content: &[u8]) -> Option<Format> {
         _ if unpack::lzma_starts(content) => Some(Format::Lzma),
         _ if unpack::bzip2_starts(content) => Some(Format::Bzip2),
         _ if unpack::zstd_after_skippable(content) => Some(Format::Zstd),
+        [b'I', b'T', b'S', b'F', 3, 0, 0, 0, ..] => Some(Format::Chm),
+        [0xff, 6, 0, 0, b's', b'N', b'a', b'P', b'p', b'Y', ..] => Some(Format::Snappy),
+        _ if unpack::lz4_starts(content) => Some(Format::Lz4),
+        _ if unpack::compress_starts(content) => Some(Format::Compress),
+        _ if unpack::szdd_starts(content) => Some(Format::Szdd),
+        _ if unpack::lha_starts(content) => Some(Format::Lha),
+        _ if unpack::arj_starts(content) => Some(Format::Arj),
+        _ if unpack::iso_starts(content) => Some(Format::Iso),
         _ => None,
     }
 }
@@ -235,19 +279,7 @@ mod tests {
 
     #[test]
     fn formats_that_stay_closed_have_a_name() {
-        let mut iso = vec![0; 0x8006];
-        iso[0x8001..0x8006].copy_from_slice(b"CD001");
-        for (content, detail) in [
-            (&b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1 and more"[..], "Ole2"),
-            (b"{\\rtf1 hello}", "Rtf"),
-            (b"7z\xbc\xaf\x27\x1c\0\x04", "SevenZip"),
-            (b"Rar!\x1a\x07\x01\0 and more", "Rar"),
-            (b"Rar!\x1a\x07\0 and more", "Rar"),
-            (b"MSCF\0\0\0\0 and more", "Cab"),
-            (&iso, "Iso"),
-            (b"\x50\x2a\x4d\x18\x01\0\0\0x\x04\x22\x4d\x18 and more", "Lz4"),
-            (b"\x1f\x9d\x90abc", "Compress"),
-        ] {
+        for (content, detail) in [(&b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1 and more"[..], "Ole2"), (b"{\\rtf1 hello}", "Rtf")] {
             assert_eq!(identify(content), FileType::Unsupported(detail), "{detail}");
         }
     }

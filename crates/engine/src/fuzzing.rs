@@ -4,15 +4,17 @@
 
 use std::{cell::Cell, sync::OnceLock};
 
-use filesafety_model::{EngineOutcome, ScanTypes};
+use filesafety_model::{EngineOutcome, Password, Reason, ScanTypes};
 
 use crate::{
     Config, Engine, Grant, Input, Limits, Memory,
     clamdb::{Database, Object},
+    filetype::Format,
     hashes::HashLists,
     normalise,
     nsfw::{self, PictureLimits},
-    pipeline,
+    pipeline, search,
+    unpack::{self, Decoded, Sink, Stop},
 };
 
 /// Small bounds, so that the fuzzer meets them.
@@ -32,17 +34,77 @@ const MEMORY: u64 = 64 << 20;
 /// Opens the file and everything inside it.
 pub fn unpack(content: &[u8]) {
     let (engine, granted) = (engine(), Granted::default());
-    let input = Input { content, name: None, types: ScanTypes::ALL };
+    let input = Input { content, name: None, types: ScanTypes::ALL, passwords: &[] };
     let report = pipeline::unpack_only(engine, &mut engine.rules.scanner(), &input, &granted);
     granted.assert_returned();
     let report = report.expect("memory is granted or beyond, never short");
     assert!(report.coverage.objects <= LIMITS.objects, "{} objects", report.coverage.objects);
 }
 
+/// Gives the bytes behind the first, which chooses, to one opener of archives.
+pub fn archive(input: &[u8]) {
+    const FORMATS: [Format; 13] = [
+        Format::Zip,
+        Format::SevenZip,
+        Format::Rar,
+        Format::Cab,
+        Format::Iso,
+        Format::Lha,
+        Format::Arj,
+        Format::Compress,
+        Format::Lz4,
+        Format::Snappy,
+        Format::Szdd,
+        Format::Tar,
+        Format::Chm,
+    ];
+    let Some((choice, content)) = input.split_first() else { return };
+    let mut sink = Discarding { left: 20_000, passwords: [Password::new("sesame").expect("a password")].into() };
+    match FORMATS.get(usize::from(*choice)) {
+        Some(format) => drop(unpack::open(*format, content, Some("a.bin"), &mut sink)),
+        None => drop(search::embedded(content, &mut sink)),
+    }
+}
+
+/// Decodes to nothing, in so many steps.
+struct Discarding {
+    left: u32,
+    passwords: std::rc::Rc<[Password]>,
+}
+
+impl Sink for Discarding {
+    fn child(&mut self, _: &str, content: &mut dyn std::io::Read) -> Result<Decoded, Stop> {
+        self.probe(content)
+    }
+
+    fn unexamined(&mut self, _: Reason, _: &str) {}
+
+    fn member_unexamined(&mut self, _: &str, _: Reason, _: &str) {}
+
+    fn note(&mut self, _: &str) {}
+
+    fn tick(&mut self) -> Result<(), Stop> {
+        self.left = self.left.checked_sub(1).ok_or(Stop)?;
+        Ok(())
+    }
+
+    fn hold(&mut self, bytes: u64) -> Result<(), Stop> {
+        if bytes > MEMORY { Err(Stop) } else { Ok(()) }
+    }
+
+    fn room(&self) -> u64 {
+        MEMORY
+    }
+
+    fn passwords(&self) -> std::rc::Rc<[Password]> {
+        self.passwords.clone()
+    }
+}
+
 /// The whole of a scan: every engine, everything inside.
 pub fn scan(content: &[u8]) {
     let (engine, granted) = (engine(), Granted::default());
-    let input = Input { content, name: Some("a.bin"), types: ScanTypes::ALL };
+    let input = Input { content, name: Some("a.bin"), types: ScanTypes::ALL, passwords: &[] };
     let report = engine.worker().scan(&input, &granted).expect("memory is granted or beyond, never short");
     granted.assert_returned();
     assert!(report.engines.iter().all(|report| report.outcome == EngineOutcome::Examined), "an engine without an answer");

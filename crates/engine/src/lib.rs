@@ -23,7 +23,7 @@ mod yara;
 
 use std::{path::PathBuf, sync::Arc, time::SystemTime};
 
-use filesafety_model::{EngineName, Report, ScanTypes};
+use filesafety_model::{EngineName, Password, Report, ScanTypes};
 use sha2::{Digest, Sha256};
 
 pub use budget::{Grant, Limits, Memory, Unlimited};
@@ -53,6 +53,8 @@ pub struct Config {
     /// Ask this clamd as well; its answer is then required.
     pub clamd: Option<ClamdConfig>,
     pub limits: Limits,
+    /// Tried on whatever is encrypted, after those that come with a file.
+    pub passwords: Vec<Password>,
 }
 
 /// The engine cannot start.
@@ -87,6 +89,7 @@ pub struct Engine {
     clamd: Option<ConfiguredClamd>,
     classifier: Classifier,
     limits: Limits,
+    passwords: Vec<Password>,
     fingerprint: String,
 }
 
@@ -117,6 +120,8 @@ pub struct Input<'a> {
     /// ([`name_class`]).
     pub name: Option<&'a str>,
     pub types: ScanTypes,
+    /// Tried first on whatever in it is encrypted.
+    pub passwords: &'a [Password],
 }
 
 /// [`Grant::Short`] was given: nothing is held any more, and the scan is to be run again with more memory reserved.
@@ -147,6 +152,9 @@ impl Engine {
         }
         // The debug form names every field, so that a new setting cannot be forgotten here.
         digest.update(format!("{:?} {:?}", config.limits, config.clamd));
+        for password in &config.passwords {
+            digest.update(Sha256::digest(password.reveal()));
+        }
         Ok(Self {
             rules,
             hashes: Arc::new(hashes),
@@ -154,6 +162,7 @@ impl Engine {
             clamd: config.clamd.map(|config| ConfiguredClamd { oversize: config.oversize, daemon: Clamd::new(config) }),
             classifier,
             limits: config.limits,
+            passwords: config.passwords,
             fingerprint: digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect(),
         })
     }

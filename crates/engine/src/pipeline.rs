@@ -3,15 +3,18 @@
 
 mod explain;
 
-use std::io::{self, Read};
+use std::{
+    io::{self, Read},
+    rc::Rc,
+};
 
 use filesafety_model::{
-    Coverage, Detection, EngineName, EngineOutcome, EngineReport, Kind, PictureReport, Pictures, Reason, Report, Unexamined,
+    Coverage, Detection, EngineName, EngineOutcome, EngineReport, Kind, Password, PictureReport, Pictures, Reason, Report, Unexamined,
 };
 
 use crate::{
     ConfiguredClamd, Engine, Grant, Input, Memory, MemoryShort, Oversize,
-    budget::{Budget, Limit, Stopped},
+    budget::{Budget, Deadline, Limit, Stopped},
     clamd::Answer,
     clamdb::Object,
     facts::{Fact, Gathered, Gathering, suspicions},
@@ -28,7 +31,7 @@ pub use explain::{Explained, ObjectMatches};
 
 /// Scans one file with everything inside it.
 pub(crate) fn scan(engine: &Engine, scanner: &mut Scanner<'_>, input: &Input<'_>, memory: &dyn Memory) -> Result<Report, MemoryShort> {
-    let mut walk = Walk::new(engine, scanner, input.content.len(), memory);
+    let mut walk = Walk::new(engine, scanner, input, memory);
     walk.virus = input.types.virus().then(Findings::default);
     walk.pictures = input.types.nsfw().then(Pictures::default);
     walk.run(input)
@@ -42,7 +45,7 @@ pub(crate) fn unpack_only(
     input: &Input<'_>,
     memory: &dyn Memory,
 ) -> Result<Report, MemoryShort> {
-    Walk::new(engine, scanner, input.content.len(), memory).run(input)
+    Walk::new(engine, scanner, input, memory).run(input)
 }
 
 /// So much is decoded between two looks at the budget.
@@ -60,10 +63,14 @@ const MAX_NAME: usize = 255;
 /// More of one engine are not kept; the verdict shows twenty.
 const MAX_DETECTIONS: usize = 100;
 
+/// More are not tried: each costs some tenths of a second where a format makes guessing dear.
+const MAX_PASSWORDS: usize = 100;
+
 struct Walk<'a, 'r> {
     engine: &'a Engine,
     scanner: &'a mut Scanner<'r>,
     budget: Budget<'a>,
+    passwords: Rc<[Password]>,
     virus: Option<Findings>,
     pictures: Option<Pictures>,
     coverage: Coverage,
@@ -105,11 +112,13 @@ struct Findings {
 
 impl<'a, 'r> Walk<'a, 'r> {
     /// A walk without detectors.
-    fn new(engine: &'a Engine, scanner: &'a mut Scanner<'r>, file_bytes: usize, memory: &'a dyn Memory) -> Self {
+    fn new(engine: &'a Engine, scanner: &'a mut Scanner<'r>, input: &Input<'_>, memory: &'a dyn Memory) -> Self {
+        let passwords = input.passwords.iter().chain(&engine.passwords).take(MAX_PASSWORDS).cloned();
         Self {
             engine,
             scanner,
-            budget: Budget::new(&engine.limits, file_bytes as u64, memory),
+            budget: Budget::new(&engine.limits, input.content.len() as u64, memory),
+            passwords: passwords.collect(),
             virus: None,
             pictures: None,
             coverage: Coverage::default(),
@@ -312,7 +321,18 @@ impl Walk<'_, '_> {
                     | Format::Tar
                     | Format::Ar
                     | Format::Cpio
-                    | Format::Rpm => {}
+                    | Format::Rpm
+                    | Format::SevenZip
+                    | Format::Lha
+                    | Format::Arj
+                    | Format::Compress
+                    | Format::Lz4
+                    | Format::Snappy
+                    | Format::Szdd
+                    | Format::Chm
+                    | Format::Rar
+                    | Format::Cab
+                    | Format::Iso => {}
                 }
             }
             FileType::Unsupported(detail) => {
@@ -491,6 +511,22 @@ impl Sink for Walk<'_, '_> {
 
     fn release(&mut self, bytes: u64) {
         self.budget.release(bytes);
+    }
+
+    fn clock(&mut self) -> Result<(), Stop> {
+        self.budget.check_time()
+    }
+
+    fn deadline(&self) -> Option<Deadline> {
+        Some(self.budget.deadline())
+    }
+
+    fn room(&self) -> u64 {
+        self.budget.room()
+    }
+
+    fn passwords(&self) -> Rc<[Password]> {
+        self.passwords.clone()
     }
 }
 

@@ -7,7 +7,10 @@ mod text;
 use filesafety_model::Reason;
 use memchr::memmem;
 
-use crate::unpack::{self, Codec, Ended, Sink, Stop, u32_at, u64_at};
+use crate::{
+    clamdb,
+    unpack::{self, Codec, Ended, Sink, Stop},
+};
 
 /// Looks through what is no container for what may be embedded in it, in its bytes or in what they spell.
 pub(crate) fn leaf(content: &[u8], sink: &mut dyn Sink) -> Result<(), Stop> {
@@ -21,7 +24,8 @@ pub(crate) fn embedded(content: &[u8], sink: &mut dyn Sink) -> Result<(), Stop> 
     for codec in [&Codec::GZIP, &Codec::BZIP2, &Codec::XZ, &Codec::ZSTD, &Codec::LZIP] {
         streams(codec, content, sink)?;
     }
-    closed(content, sink)
+    whole_headers(content, sink)?;
+    installers(content, sink)
 }
 
 fn streams(codec: &Codec, content: &[u8], sink: &mut dyn Sink) -> Result<(), Stop> {
@@ -50,70 +54,54 @@ fn streams(codec: &Codec, content: &[u8], sink: &mut dyn Sink) -> Result<(), Sto
     Ok(())
 }
 
+/// Installers that carry files behind the program in a way of their own.
+fn installers(content: &[u8], sink: &mut dyn Sink) -> Result<(), Stop> {
+    const CLOSED: [(&[u8], &str); 4] = [
+        (b"AU3!EA0", "AutoIt"),
+        (b"Inno Setup Setup Data (", "InnoSetup"),
+        (b"InstallShield\0", "InstallShield"),
+        (b"ISc(", "InstallShield"),
+    ];
+    if !content.starts_with(b"MZ") {
+        return Ok(());
+    }
+    if let Some(mark) = memmem::find(content, unpack::NSIS_MARK) {
+        unpack::open_nsis(content, mark, sink)?;
+    }
+    // What a program says of itself is no installer; what stands behind it is.
+    let overlay = clamdb::end_of_program(content).and_then(|end| content.get(end..)).unwrap_or_default();
+    if let Some((_, detail)) = CLOSED.iter().find(|(mark, _)| memmem::find(overlay, mark).is_some()) {
+        sink.unexamined(Reason::Unsupported, detail);
+    }
+    Ok(())
+}
+
 /// Whether the header that content starts with proves itself.
 type Check = fn(&[u8]) -> bool;
 
-/// Archives whose header proves them.
-const PROVEN: [(&[u8], Check, &str); 4] = [
-    (b"7z\xbc\xaf\x27\x1c", is_seven_zip, "SevenZip"),
-    (b"Rar!\x1a\x07\x00", is_rar4, "Rar"),
-    (b"Rar!\x1a\x07\x01\x00", is_rar5, "Rar"),
-    (b"MSCF\0\0\0\0", is_cab, "Cab"),
-];
-
-/// Whether content starts with the whole header of an archive, which proves itself.
-pub(crate) fn is_proven(content: &[u8]) -> bool {
-    PROVEN.iter().any(|(magic, is, _)| content.starts_with(magic) && is(content))
-}
-
-/// Archives that are not opened count only with a whole header that proves itself.
-fn closed(content: &[u8], sink: &mut dyn Sink) -> Result<(), Stop> {
-    for (magic, is, detail) in PROVEN {
-        for at in memmem::find_iter(content, magic) {
-            sink.tick()?;
-            if content.get(at..).is_some_and(is) {
-                sink.member_unexamined(&format!("{}-at-{at}", detail.to_ascii_lowercase()), Reason::Unsupported, detail);
-                break;
-            }
+/// Archives that count only with a whole header that proves itself. From the first of a kind on the content is an object of its own;
+/// those that follow are found in it.
+fn whole_headers(content: &[u8], sink: &mut dyn Sink) -> Result<(), Stop> {
+    const KINDS: [(&[u8], Check, &str); 3] = [
+        (b"7z\xbc\xaf\x27\x1c", unpack::sevenz_starts, "7z"),
+        (b"Rar!\x1a\x07", unpack::rar_starts, "rar"),
+        (b"MSCF\0\0\0\0", unpack::cab_starts, "cab"),
+    ];
+    for (magic, is, name) in KINDS {
+        if let Some((at, rest)) = first(content, magic, is, sink)? {
+            sink.part(&format!("{name}-at-{at}"), rest)?;
         }
     }
     Ok(())
 }
 
-/// The start header's checksum is over offset, size and checksum of the next header, which must lie within the file.
-fn is_seven_zip(content: &[u8]) -> bool {
-    let Some(header) = content.get(12..32) else { return false };
-    let (Some(offset), Some(size)) = (u64_at(content, 12), u64_at(content, 20)) else { return false };
-    let end = offset.checked_add(size).and_then(|end| end.checked_add(32));
-    u32_at(content, 8) == Some(crc32fast::hash(header)) && size > 0 && end.is_some_and(|end| end <= content.len() as u64)
-}
-
-/// The archive header after the mark: type 0x73, and the low half of its CRC-32.
-fn is_rar4(content: &[u8]) -> bool {
-    let Some(length) = unpack::u16_at(content, 12).map(usize::from).filter(|length| *length >= 13) else { return false };
-    let Some(header) = content.get(9..7 + length) else { return false };
-    let sum = crc32fast::hash(header) & 0xffff;
-    header.first() == Some(&0x73) && unpack::u16_at(content, 7).map(u32::from) == Some(sum)
-}
-
-/// The main header after the mark: CRC-32, its size as a variable number, then type 1.
-fn is_rar5(content: &[u8]) -> bool {
-    /// A header has at most 2 MiB, so its size takes no more bytes.
-    const LONGEST_SIZE: usize = 3;
-    let Some(rest) = content.get(12..) else { return false };
-    let Some(last) = rest.iter().take(LONGEST_SIZE).position(|byte| byte & 0x80 == 0) else { return false };
-    let size = rest.iter().take(last + 1).rev().fold(0usize, |size, byte| size << 7 | usize::from(byte & 0x7f));
-    let Some(header) = rest.get(..last + 1 + size) else { return false };
-    // 4 is the header of an encrypted archive.
-    size > 0 && matches!(header.get(last + 1), Some(1 | 4)) && u32_at(content, 8) == Some(crc32fast::hash(header))
-}
-
-/// The cabinet header (MS-CAB 2.1): reserved fields zero, version 1.3, folders and files, sizes within the file.
-fn is_cab(content: &[u8]) -> bool {
-    let (Some(size), Some(files)) = (u32_at(content, 8), u32_at(content, 16)) else { return false };
-    let reserved = u32_at(content, 4) == Some(0) && u32_at(content, 12) == Some(0) && u32_at(content, 20) == Some(0);
-    let counts =
-        unpack::u16_at(content, 26).is_some_and(|folders| folders > 0) && unpack::u16_at(content, 28).is_some_and(|files| files > 0);
-    let within = files >= 36 && files < size && size as usize <= content.len();
-    reserved && content.get(24..26) == Some(&[3, 1]) && counts && within
+/// The first place behind the start where `magic` stands and `is` holds.
+fn first<'a>(content: &'a [u8], magic: &[u8], is: Check, sink: &mut dyn Sink) -> Result<Option<(usize, &'a [u8])>, Stop> {
+    for at in memmem::find_iter(content, magic).filter(|at| *at > 0) {
+        sink.tick()?;
+        if let Some(rest) = content.get(at..).filter(|rest| is(rest)) {
+            return Ok(Some((at, rest)));
+        }
+    }
+    Ok(None)
 }

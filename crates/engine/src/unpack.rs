@@ -1,42 +1,68 @@
 //! Opening containers: one module per format, every byte through the budget.
 
 mod ar;
+mod arj;
 mod bzip2;
+mod cab;
+mod chm;
 mod cms;
 mod codec;
+mod compress;
 mod cpio;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod gzip;
+mod iso;
+mod lha;
+mod lz4;
+mod lzh;
 mod lzma;
 mod mail;
+mod nsis;
 mod pdf;
+mod ranges;
+mod rar;
 mod rpm;
+mod sevenz;
+mod solid;
 mod streams;
+mod stretches;
+mod szdd;
 mod tar;
 #[cfg(test)]
 mod tests;
 mod tnef;
+mod udf;
 mod xz;
 mod zip;
 mod zstd;
 
-use std::io::Read;
+use std::{io::Read, rc::Rc};
 
-use filesafety_model::Reason;
+use filesafety_model::{Password, Reason};
 
-use crate::{facts::Fact, filetype::Format};
+use crate::{budget::Deadline, facts::Fact, filetype::Format};
 
+pub(crate) use arj::starts as arj_starts;
 pub(crate) use bzip2::starts as bzip2_starts;
+pub(crate) use cab::starts as cab_starts;
 pub(crate) use cms::starts as cms_starts;
+pub(crate) use compress::starts as compress_starts;
 pub(crate) use cpio::starts as cpio_starts;
+pub(crate) use iso::starts as iso_starts;
+pub(crate) use lha::starts as lha_starts;
+pub(crate) use lz4::starts_after_skippable as lz4_starts;
 pub(crate) use lzma::is_alone as lzma_starts;
 pub(crate) use mail::{base64_of, percent};
+pub(crate) use nsis::{MARK as NSIS_MARK, open as open_nsis};
+pub(crate) use rar::starts as rar_starts;
+pub(crate) use sevenz::starts as sevenz_starts;
 pub(crate) use streams::{Codec, Start, walk as walk_streams};
+pub(crate) use szdd::starts as szdd_starts;
 pub(crate) use tar::starts as tar_starts;
 pub(crate) use tnef::starts as tnef_starts;
 pub(crate) use zip::open_embedded as open_embedded_zip;
-pub(crate) use zstd::{behind_skippable, starts_after_skippable as zstd_after_skippable};
+pub(crate) use zstd::starts_after_skippable as zstd_after_skippable;
 
 /// The scan cannot go on: the budget is used up or memory is short. The pipeline knows which; an opener only passes it on with `?`.
 #[derive(Debug)]
@@ -94,6 +120,26 @@ pub(crate) trait Sink {
 
     fn release(&mut self, _bytes: u64) {}
 
+    /// To be called before and after what takes long.
+    fn clock(&mut self) -> Result<(), Stop> {
+        Ok(())
+    }
+
+    /// For decoders that cannot call [`Sink::clock`] themselves.
+    fn deadline(&self) -> Option<Deadline> {
+        None
+    }
+
+    /// How many bytes may still be unpacked, for the same decoders.
+    fn room(&self) -> u64 {
+        u64::MAX
+    }
+
+    /// What may open an encrypted member or document, the likeliest first.
+    fn passwords(&self) -> Rc<[Password]> {
+        Rc::new([])
+    }
+
     /// Decodes to nothing, to learn whether and to what it decodes.
     fn probe(&mut self, content: &mut dyn Read) -> Result<Decoded, Stop> {
         let mut buffer = vec![0; PROBE_BYTES];
@@ -117,6 +163,40 @@ pub(crate) trait Sink {
 
 const PROBE_BYTES: usize = 64 << 10;
 
+/// What an opener reads to understand a container: headers and tables, which are no objects.
+pub(crate) struct Gathered {
+    pub(crate) bytes: Vec<u8>,
+    /// To be given back by [`Sink::release`].
+    pub(crate) held: u64,
+    /// At its end, or in error; also where there was more than asked for.
+    pub(crate) ended: Ended,
+}
+
+/// Reads at most so many bytes, each counted against memory before it is kept.
+pub(crate) fn gather(content: &mut dyn Read, most: u64, sink: &mut dyn Sink) -> Result<Gathered, Stop> {
+    let (mut step, mut gathered) = (vec![0; PROBE_BYTES], Gathered { bytes: Vec::new(), held: 0, ended: Ended::AtEnd });
+    loop {
+        sink.tick()?;
+        match content.read(&mut step) {
+            Ok(0) => return Ok(gathered),
+            Ok(count) if gathered.bytes.len() as u64 + count as u64 <= most => {
+                // A vector at most doubles.
+                let needed = (gathered.bytes.len() + count) * 2;
+                if needed as u64 > gathered.held {
+                    sink.hold(needed as u64 - gathered.held)?;
+                    gathered.held = needed as u64;
+                }
+                gathered.bytes.extend_from_slice(step.get(..count).unwrap_or_default());
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Ok(_) | Err(_) => {
+                gathered.ended = Ended::InError;
+                return Ok(gathered);
+            }
+        }
+    }
+}
+
 /// Opens a container whose type its first bytes tell. `name` is what the container itself is called, if anything.
 pub(crate) fn open(format: Format, content: &[u8], name: Option<&str>, sink: &mut dyn Sink) -> Result<(), Stop> {
     match format {
@@ -135,6 +215,17 @@ pub(crate) fn open(format: Format, content: &[u8], name: Option<&str>, sink: &mu
         Format::Mail => mail::open(content, sink),
         Format::Tnef => tnef::open(content, sink),
         Format::Cms => cms::open(content, sink),
+        Format::Compress => streams::open(&Codec::COMPRESS, content, name, sink),
+        Format::Lz4 => streams::open(&Codec::LZ4, content, name, sink),
+        Format::Snappy => streams::open(&Codec::SNAPPY, content, name, sink),
+        Format::Szdd => szdd::open(content, name, sink),
+        Format::Lha => lha::open(content, sink),
+        Format::Arj => arj::open(content, sink),
+        Format::Chm => chm::open(content, sink),
+        Format::Cab => cab::open(content, sink),
+        Format::Iso => iso::open(content, sink),
+        Format::Rar => rar::open(content, sink),
+        Format::SevenZip => sevenz::open(content, sink),
     }
 }
 

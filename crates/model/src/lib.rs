@@ -5,6 +5,7 @@
 mod digest;
 mod hindsight;
 mod id;
+mod password;
 mod policy;
 mod report;
 mod retry;
@@ -15,6 +16,7 @@ mod verdict;
 pub use digest::{DigestError, Sha256};
 pub use hindsight::{Listing, reconsider};
 pub use id::{AccountId, DeliveryId, EventId, IdError, KeyId, ScanId, SecretId};
+pub use password::{Password, PasswordError};
 pub use policy::{NsfwPolicy, Policy, PolicyError, Unexamined as UnexaminedPolicy};
 pub use report::{
     Coverage, Detection, EngineName, EngineOutcome, EngineReport, Kind, Note, PictureFault, PictureOutcome, PictureReport, Pictures,

@@ -11,7 +11,7 @@ mod sources;
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use filesafety_engine::{ClamdAddress, ClamdConfig, Limits, Oversize};
-use filesafety_model::{Policy, RetrySchedule, UnexaminedPolicy};
+use filesafety_model::{Password, Policy, RetrySchedule, UnexaminedPolicy};
 
 use crate::egress::IpNet;
 use parse::Reader;
@@ -48,6 +48,8 @@ pub struct Config {
     pub ca_file: Option<PathBuf>,
     pub policy: Policy,
     pub rules_dir: Option<PathBuf>,
+    /// Tried on whatever is encrypted.
+    pub archive_passwords: Vec<Password>,
     pub clamd: Option<ClamdConfig>,
     pub limits: Limits,
     pub intake: IntakeLimits,
@@ -166,6 +168,7 @@ impl Config {
             ca_file: read.optional_path("ca_file"),
             policy,
             rules_dir: read.optional_path("rules_dir"),
+            archive_passwords: read.passwords("archive_passwords")?,
             clamd: clamd(&read, &policy)?,
             limits: limits(&read)?,
             intake: intake(&read)?,

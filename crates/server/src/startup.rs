@@ -162,8 +162,8 @@ pub(crate) async fn watch_rules(state: Arc<AppState>, folder: PathBuf) {
 }
 
 fn engine_config(config: &Config) -> filesafety_engine::Config {
-    let (rules_dir, cache_dir) = (config.rules_dir.clone(), Some(config.engine_cache()));
-    filesafety_engine::Config { rules_dir, cache_dir, clamd: config.clamd.clone(), limits: config.limits }
+    let (rules_dir, cache_dir, passwords) = (config.rules_dir.clone(), Some(config.engine_cache()), config.archive_passwords.clone());
+    filesafety_engine::Config { rules_dir, cache_dir, clamd: config.clamd.clone(), limits: config.limits, passwords }
 }
 
 /// Names, sizes and times of the folder's files. `None` where it cannot be read: that it is back, and empty, is a change.

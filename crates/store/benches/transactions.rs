@@ -83,6 +83,7 @@ async fn record(store: &Store, account: AccountId) {
         fingerprint: "f".into(),
         idempotency: None,
         file_name: None,
+        password: None,
     };
     let event = EventId::new(now(), entropy());
     let outcome = Outcome {

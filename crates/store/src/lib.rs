@@ -44,8 +44,9 @@ pub use lines::{Claims, DeliveryClaim, Hold, Lane, Line, Turn};
 pub use queue::{Beside, ClaimLimit, Claimed, Content, Lease, QueueDepths, Recovered};
 pub use retention::{RetentionPolicy, Swept};
 pub use scans::{
-    Accepted, Announcement, Awaiting, Cursor, CursorError, Earlier, FileFacts, FirstDelivery, IdempotencyKey, ListFilter, NewScan, Outcome,
-    Page, Place, Recorded, Reusable, ScanRecord, SourceRecord, StateRecord, Submission, UploadSlot, WebhookState, WebhookTarget,
+    Accepted, Announcement, ArchivePassword, Awaiting, Cursor, CursorError, Earlier, FileFacts, FirstDelivery, IdempotencyKey, ListFilter,
+    NewScan, Outcome, Page, Place, Recorded, Reusable, ScanRecord, SourceRecord, StateRecord, Submission, UploadSlot, WebhookState,
+    WebhookTarget,
 };
 pub use secrets::{MasterKey, MasterKeyError};
 pub use signing::{NewSecret, SecretKind, SecretRecord, SecretState, SigningSecret};

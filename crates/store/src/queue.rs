@@ -207,7 +207,8 @@ impl Store {
             (None, Some(url)) => self.fetch_url(row.lease.scan, &url),
             (None, None) => Content::Lost,
         };
-        Ok(Claimed { lease: row.lease, scan: row.scan, content, suspect: row.suspect, crashes: row.crashes })
+        let password = self.unseal_password(row.lease.scan, row.password.as_deref());
+        Ok(Claimed { lease: row.lease, scan: ScanRecord { password, ..row.scan }, content, suspect: row.suspect, crashes: row.crashes })
     }
 
     /// One row that does not open must not stop the queue.

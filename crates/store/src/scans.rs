@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use filesafety_model::{AccountId, DeliveryId, EventId, Judgement, KeyId, ScanId, ScanState, ScanTypes, Sha256, Timestamp, Verdict};
+use filesafety_model::{
+    AccountId, DeliveryId, EventId, Judgement, KeyId, Password, ScanId, ScanState, ScanTypes, Sha256, Timestamp, Verdict,
+};
 use rusqlite::Connection;
 use serde_json::value::RawValue;
 use sha2::Digest;
@@ -55,6 +57,16 @@ pub struct NewScan {
     pub idempotency: Option<IdempotencyKey>,
     /// Known before the bytes are.
     pub file_name: Option<String>,
+    /// Stored encrypted until the verdict.
+    pub password: Option<ArchivePassword>,
+}
+
+/// A password that came with a file. `Debug` does not show it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArchivePassword {
+    pub password: Password,
+    /// The same for the same password in this store; without the master key nobody can tell it, nor guess the password by it.
+    pub mark: String,
 }
 
 /// Where a webhook goes. The URL may hold a token: it is stored encrypted, and `Debug` does not show it.
@@ -148,6 +160,8 @@ pub struct ScanRecord {
     /// When newer data last turned its verdict.
     pub updated_at: Option<Timestamp>,
     pub webhook: Option<WebhookState>,
+    /// Given only with a scan that is to be run: by a claim, or an open upload URL.
+    pub password: Option<ArchivePassword>,
 }
 
 /// Where a scan stands, with what it has there.
@@ -341,7 +355,33 @@ impl Store {
 
     /// What an upload URL leads to at `now`.
     pub async fn upload_slot(&self, scan: ScanId, token_hash: [u8; 32], now: Timestamp) -> Result<UploadSlot> {
-        self.read(move |conn| sql::upload_slot(conn, scan, &token_hash, now)).await
+        let (slot, sealed) = self.read(move |conn| sql::upload_slot(conn, scan, &token_hash, now)).await?;
+        Ok(match slot {
+            UploadSlot::Open(record) => {
+                let password = self.unseal_password(scan, sealed.as_deref());
+                UploadSlot::Open(Box::new(ScanRecord { password, ..*record }))
+            }
+            UploadSlot::Used(_) | UploadSlot::Expired(_) | UploadSlot::Unknown => slot,
+        })
+    }
+
+    /// The password with its mark in this store.
+    pub fn archive_password(&self, password: Password) -> ArchivePassword {
+        // No row is called so: it can be no token of an upload URL.
+        let mark = self.sealer().token(&format!("archive password {}", data_encoding::HEXLOWER.encode(password.reveal())));
+        ArchivePassword { password, mark }
+    }
+
+    /// One that does not open is as none: the file is then found encrypted.
+    pub(crate) fn unseal_password(&self, scan: ScanId, sealed: Option<&[u8]>) -> Option<ArchivePassword> {
+        let opened = self.sealer().open(Purpose::ArchivePassword, &scan.to_string(), sealed?);
+        match opened.map(Password::new) {
+            Ok(Ok(password)) => Some(self.archive_password(password)),
+            Ok(Err(_)) | Err(_) => {
+                tracing::error!(%scan, "the password of a file is lost");
+                None
+            }
+        }
     }
 
     /// Uses an upload URL up: the bytes are here. [`Conflict::UploadUsed`](crate::Conflict::UploadUsed) when another upload was first,
@@ -417,8 +457,10 @@ impl Store {
     fn prepare(&self, new: NewScan) -> Result<sql::Prepared> {
         let url = |target: &WebhookTarget| self.sealer().seal(Purpose::ScanWebhook, &new.id.to_string(), target.url.as_bytes());
         let webhook_url = new.webhook.as_ref().map(url).transpose()?;
+        let seal = |given: &ArchivePassword| self.sealer().seal(Purpose::ArchivePassword, &new.id.to_string(), given.password.reveal());
+        let password = new.password.as_ref().map(seal).transpose()?;
         let labels = new.metadata.as_deref().map(labels).unwrap_or_default();
-        Ok(sql::Prepared { events: json(&new.events)?, webhook_url, labels, new })
+        Ok(sql::Prepared { events: json(&new.events)?, webhook_url, password, labels, new })
     }
 
     fn accepted(&self, accepted: Result<Accepted>) -> Result<Accepted> {

@@ -31,6 +31,7 @@ pub(super) fn run(arguments: RescanArguments, config: Option<PathBuf>) -> Result
             cache_dir: Some(opened.config.engine_cache()),
             clamd: opened.config.clamd.clone(),
             limits: opened.config.limits,
+            passwords: opened.config.archive_passwords.clone(),
         };
         let engine = Engine::load(engine_config).context("the rules do not load")?;
         let mut unheard = None;

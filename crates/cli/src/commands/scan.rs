@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use filesafety_engine::{Config as EngineConfig, Engine};
-use filesafety_model::{Ask, ScanTypes};
+use filesafety_model::{Ask, Password, ScanTypes};
 use filesafety_server::config::Config;
 
 use super::{CLEAN, FOUND, UNSURE};
@@ -64,8 +64,11 @@ pub(super) fn run(arguments: ScanArguments, config: Option<PathBuf>) -> Result<u
         ScanType::Nsfw => "nsfw",
     });
     let types = ScanTypes::parse(names)?;
+    let given = arguments.passwords.iter().map(|text| Password::new(text.as_str()).context("--password"));
+    let mut passwords = given.collect::<Result<Vec<_>>>()?;
+    passwords.extend(config.archive_passwords.iter().cloned());
     let (rules_dir, cache_dir) = (config.rules_dir.clone(), cache_dir());
-    let engine = EngineConfig { rules_dir, cache_dir, clamd: config.clamd.clone(), limits: config.limits };
+    let engine = EngineConfig { rules_dir, cache_dir, clamd: config.clamd.clone(), limits: config.limits, passwords };
     let engine = Engine::load(engine).context("the engines cannot start")?;
     let mut printer = Printer::new(arguments.json, arguments.quiet);
     let standing = scan_all(&arguments.paths, &config, &engine, types, &mut printer)?;

@@ -53,6 +53,7 @@ pub(super) fn scan_id(text: &str) -> Result<ScanId> {
 async fn send(client: &Client, arguments: &SubmitArguments) -> Result<Value> {
     let mut fields = Vec::new();
     fields.extend(arguments.webhook_url.as_deref().map(|url| ("webhook_url", url)));
+    fields.extend(arguments.password.as_deref().map(|password| ("archive_password", password)));
     fields.extend(arguments.metadata.as_deref().map(|metadata| ("metadata", metadata)));
     let (content_type, body) = if arguments.path.as_os_str() == "-" {
         form(&fields, "stdin", stdin()?, None)?

@@ -233,10 +233,16 @@ fn an_encrypted_zip_is_unexamined() {
 }
 
 #[test]
+fn archives_that_are_none_behind_their_mark_are_broken() {
+    for mark in [b"Rar!\x1a\x07\x01\0".as_slice(), b"7z\xbc\xaf\x27\x1c\0\x04", b"MSCF\0\0\0\0"] {
+        assert_unexamined(&[mark, &[0x33; 200]].concat(), "broken", "Heuristics.Broken.");
+    }
+}
+
+#[test]
 fn what_cannot_be_opened_is_unsupported() {
-    assert_unexamined(&archives::seven_zip(), "unsupported", "Heuristics.Unsupported.");
-    assert_unexamined(&zip_of("inner.7z", &archives::seven_zip()), "unsupported", "Heuristics.Unsupported.");
-    assert_unexamined(&[b"Rar!\x1a\x07\x01\0".as_slice(), &[0x33; 200]].concat(), "unsupported", "Heuristics.Unsupported.");
+    assert_unexamined(&archives::squashfs(), "unsupported", "Heuristics.Unsupported.");
+    assert_unexamined(&zip_of("inner.sqfs", &archives::squashfs()), "unsupported", "Heuristics.Unsupported.");
     assert_unexamined(&[b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1".as_slice(), &[0; 2000]].concat(), "unsupported", "Heuristics.Unsupported.");
     assert_unexamined(b"{\\rtf1\\ansi Hello}", "unsupported", "Heuristics.Unsupported.");
     assert_unexamined(&zip(&[Member::of_unknown_method("a", b"what is this")]), "unsupported", "Heuristics.Unsupported.");
@@ -253,7 +259,7 @@ fn trailing_bytes_and_a_tar_without_its_end_are_complete() {
 #[test]
 fn the_balanced_policy_lets_the_unopened_through_and_says_so() {
     let server = Options::new().env("FILESAFETY_POLICY", "balanced").start();
-    let scan = server.scan(&archives::seven_zip()).expect_verdict("clean");
+    let scan = server.scan(&archives::squashfs()).expect_verdict("clean");
     assert_eq!(scan["coverage"]["complete"], false);
     let scan = server.scan(&zip(&[Member::stored("s", b"secret").encrypted(b"x")])).expect_verdict("clean");
     assert_eq!(scan["coverage"]["complete"], false);
@@ -266,7 +272,7 @@ fn the_balanced_policy_lets_the_unopened_through_and_says_so() {
 fn a_policy_may_name_each_reason() {
     let server = Options::new().env("FILESAFETY_POLICY", "encrypted=allow").start();
     server.scan(&zip(&[Member::stored("s", b"secret").encrypted(b"x")])).expect_verdict("clean");
-    server.scan(&archives::seven_zip()).expect_verdict("infected");
+    server.scan(&archives::squashfs()).expect_verdict("infected");
 }
 
 #[test]

@@ -28,6 +28,7 @@ mod listen;
 mod lists;
 mod openapi;
 mod overload;
+mod passwords;
 mod pictures;
 mod quota;
 mod rate;

@@ -267,18 +267,9 @@ pub(crate) fn tar(members: &[(&str, &[u8])]) -> Vec<u8> {
     bytes
 }
 
-/// The header of a 7z with nothing real behind it.
-pub(crate) fn seven_zip() -> Vec<u8> {
-    let mut start = Vec::new();
-    start.extend_from_slice(&32_u64.to_le_bytes());
-    start.extend_from_slice(&64_u64.to_le_bytes());
-    start.extend_from_slice(&crc32fast::hash(&[9; 64]).to_le_bytes());
-    let mut bytes = b"7z\xbc\xaf\x27\x1c\0\x04".to_vec();
-    bytes.extend_from_slice(&crc32fast::hash(&start).to_le_bytes());
-    bytes.extend_from_slice(&start);
-    bytes.extend_from_slice(&[7; 32]);
-    bytes.extend_from_slice(&[9; 64]);
-    bytes
+/// The start of an image of squashfs, which carries files and is not opened.
+pub(crate) fn squashfs() -> Vec<u8> {
+    [b"hsqs".as_slice(), &[7; 124]].concat()
 }
 
 /// PKWARE's first encryption: three keys stirred by every byte of plain text.

@@ -65,6 +65,7 @@ fn scan(account: filesafety_model::AccountId, url: String, due_at: Timestamp) ->
         fingerprint: "f".to_owned(),
         idempotency: None,
         file_name: None,
+        password: None,
     };
     let outcome = Outcome {
         at,

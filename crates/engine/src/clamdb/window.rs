@@ -1,5 +1,8 @@
 //! Which bytes of a literal it is searched by: those that are rarest in files at large, and filters over such windows.
 //!
+//! Of a longer piece of a literal several windows are kept, each a byte further than the one before: one of them stands at a multiple of
+//! their number wherever the piece stands, so that only such places of an object are looked at.
+//!
 //! Windows and objects are looked at with small letters, so that patterns with and without regard to case share one filter; which of
 //! them a window belongs to, and whether for this object's target, is asked where the filter says that it may stand.
 
@@ -11,12 +14,12 @@ use super::flat::{Damaged, Flat, Reader, Writer};
 /// Made by `bigrams.py`, which stands beside it.
 const PAIRS: &[u8; 1 << 16] = include_bytes!("bigrams.bin");
 
-/// The lengths of windows, the best first.
-const WIDTHS: [usize; 4] = [16, 8, 4, 2];
-/// A window of fewer bytes costs more than any of more.
+/// The lengths of pieces, the best first: of four windows of 16 bytes, of two of 7, of one of 4, of one of 2.
+const WIDTHS: [usize; 4] = [19, 8, 4, 2];
+/// A piece of fewer bytes costs more than any of more.
 const COSTS: [u64; 4] = [0, 1 << 16, 1 << 20, 1 << 24];
 
-/// A window of a literal.
+/// A piece of a literal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Chosen {
     /// So many bytes stand before it.
@@ -27,7 +30,7 @@ pub(super) struct Chosen {
     pub(super) cost: u64,
 }
 
-/// The best window of a literal of two bytes at least.
+/// The best piece of a literal of two bytes at least.
 pub(super) fn choose(literal: &[u8]) -> Chosen {
     let width = WIDTHS.into_iter().find(|&width| width <= literal.len()).unwrap_or(2);
     let costs = literal.windows(width).map(cost).enumerate();
@@ -35,7 +38,7 @@ pub(super) fn choose(literal: &[u8]) -> Chosen {
     Chosen { before, width, cost }
 }
 
-/// The more, the more often the window occurs.
+/// The more, the more often the piece occurs.
 pub(super) fn cost(window: &[u8]) -> u64 {
     let base = WIDTHS.iter().zip(COSTS).find(|(width, _)| **width <= window.len()).map_or(u64::MAX / 2, |(_, cost)| cost);
     window.windows(2).map(pair_cost).sum::<u64>() + base
@@ -68,22 +71,23 @@ pub(super) struct Lanes([Vec<Placed>; 4]);
 struct Placed {
     hash: u64,
     target: u8,
+    /// So many bytes of the piece stand before the window.
+    ahead: u8,
     pattern: u32,
 }
 
 impl Lanes {
-    /// `window` has a length of [`WIDTHS`].
-    pub(super) fn add(&mut self, window: &[u8], target: u8, pattern: u32) {
-        let small = window.to_ascii_lowercase();
-        let hash = match small.len() {
-            16 => small.first_chunk().map(hash::<16>),
-            8 => small.first_chunk().map(hash::<8>),
-            4 => small.first_chunk().map(hash::<4>),
-            _ => small.first_chunk().map(hash::<2>),
+    /// `piece` has a length of [`WIDTHS`].
+    pub(super) fn add(&mut self, piece: &[u8], target: u8, pattern: u32) {
+        let small = piece.to_ascii_lowercase();
+        let hashes: Vec<u64> = match small.len() {
+            19 => small.array_windows().map(hash16).collect(),
+            8 => [small.get(..7), small.get(1..)].into_iter().flatten().map(hash_short).collect(),
+            _ => vec![hash_short(&small)],
         };
         let lane = WIDTHS.iter().position(|&width| width == small.len()).and_then(|lane| self.0.get_mut(lane));
-        if let (Some(lane), Some(hash)) = (lane, hash) {
-            lane.push(Placed { hash, target, pattern });
+        if let Some(lane) = lane {
+            lane.extend(hashes.into_iter().zip(0..).map(|(hash, ahead)| Placed { hash, target, ahead, pattern }));
         }
     }
 }
@@ -95,23 +99,23 @@ pub(super) fn write(lanes: Lanes, writer: &mut Writer<'_>) -> io::Result<()> {
 /// All windows.
 pub(super) struct Filters {
     sixteen: Filter,
-    eight: Filter,
+    seven: Filter,
     four: Filter,
     two: Filter,
 }
 
 /// So much of an object is shown to one filter after the other.
 pub(super) const STEP: usize = 1 << 14;
-/// And so many bytes beyond, where a window that begins in the step may end.
-const BEYOND: usize = 15;
+/// And so many bytes beyond, where a window that begins in the step may end; zeros behind the object's end.
+const BEYOND: usize = 16;
 
 impl Filters {
     pub(super) fn read(reader: &mut Reader) -> Result<Self, Damaged> {
         let mut filter = || Filter::read(reader);
-        Ok(Self { sixteen: filter()?, eight: filter()?, four: filter()?, two: filter()? })
+        Ok(Self { sixteen: filter()?, seven: filter()?, four: filter()?, two: filter()? })
     }
 
-    /// Shows `visit` each place from `start` to [`STEP`] bytes behind it where a window of these targets may stand, with its pattern, as
+    /// Shows `visit` each place from `start` to [`STEP`] bytes behind it where a piece of these targets may stand, with its pattern, as
     /// long as it wishes. `small` is scratch.
     pub(super) fn scan<E>(
         &self,
@@ -121,16 +125,25 @@ impl Filters {
         targets: Targets,
         visit: &mut dyn FnMut(usize, u32) -> Result<(), E>,
     ) -> Result<(), E> {
+        let count = STEP.min(content.len().saturating_sub(start));
         let step = content.get(start..(start + STEP + BEYOND).min(content.len())).unwrap_or_default();
         small.clear();
         small.extend(step.iter().map(u8::to_ascii_lowercase));
-        let mut visit = |at: usize, pattern: u32| visit(start + at, pattern);
-        self.sixteen.scan::<16, E>(small, targets, &mut visit)?;
-        self.eight.scan::<8, E>(small, targets, &mut visit)?;
-        self.four.scan::<4, E>(small, targets, &mut visit)?;
-        self.two.scan::<2, E>(small, targets, &mut visit)
+        small.resize(count + BEYOND, 0);
+        let mut visit = |at: usize, ahead: usize, pattern: u32| match (start + at).checked_sub(ahead) {
+            Some(at) => visit(at, pattern),
+            None => Ok(()),
+        };
+        self.sixteen.scan::<16, 4, E>(small, count, hash16, targets, &mut visit)?;
+        // Eight bytes are read at once; one is left out.
+        self.seven.scan::<8, 2, E>(small, count, |window| mixed(u64::from_le_bytes(*window) & SEVEN), targets, &mut visit)?;
+        self.four.scan::<4, 1, E>(small, count, |window| mixed(u32::from_le_bytes(*window).into()), targets, &mut visit)?;
+        self.two.scan::<2, 1, E>(small, count, |window| mixed(u16::from_le_bytes(*window).into()), targets, &mut visit)
     }
 }
+
+/// The first seven bytes of eight.
+const SEVEN: u64 = u64::MAX >> 8;
 
 /// Windows of one width with what is to be looked at where they occur.
 ///
@@ -142,7 +155,7 @@ struct Filter {
     word_shift: u32,
     bucket_shift: u32,
     starts: Flat<u32>,
-    /// A piece of the hash with the target in the last four bits, and the pattern.
+    /// A part of the hash, in the last six bits how many bytes of the piece are ahead and the target; and the pattern.
     entries: Flat<[u32; 2]>,
 }
 
@@ -172,7 +185,7 @@ fn write_filter(mut windows: Vec<Placed>, writer: &mut Writer<'_>) -> io::Result
     writer.section(&[u64::from(word_shift), u64::from(bucket_shift)])?;
     writer.section(&bits)?;
     writer.section(&starts)?;
-    let entry = |window: &Placed| [tag(window.hash) | u32::from(window.target & 15), window.pattern];
+    let entry = |window: &Placed| [tag(window.hash) | u32::from(window.ahead & 3) << 4 | u32::from(window.target & 15), window.pattern];
     writer.section(&windows.iter().map(entry).collect::<Vec<_>>())
 }
 
@@ -185,13 +198,22 @@ impl Filter {
         Ok(Self { word_shift, bucket_shift, bits: reader.section()?, starts: reader.section()?, entries: reader.section()? })
     }
 
-    /// Shows `visit` each place of `view` where a window of `N` bytes of these targets may stand, up to [`STEP`], with its patterns.
-    fn scan<const N: usize, E>(&self, view: &[u8], targets: Targets, visit: &mut dyn FnMut(usize, u32) -> Result<(), E>) -> Result<(), E> {
+    /// Shows `visit` each of the first `count` places of `view` that is a multiple of `STRIDE` and where a window of these targets may
+    /// stand, with how many bytes of its piece are ahead of it, and its pattern.
+    #[inline(always)]
+    fn scan<const N: usize, const STRIDE: usize, E>(
+        &self,
+        view: &[u8],
+        count: usize,
+        hash: impl Fn(&[u8; N]) -> u64,
+        targets: Targets,
+        visit: &mut Visit<'_, E>,
+    ) -> Result<(), E> {
         let (bits, shift): (&[u64], u32) = (&self.bits, self.word_shift);
         if bits.is_empty() {
             return Ok(());
         }
-        for (at, window) in view.array_windows::<N>().take(STEP).enumerate() {
+        for (at, window) in view.array_windows::<N>().take(count).enumerate().step_by(STRIDE) {
             let hash = hash(window);
             let mask = mask(hash, shift);
             if bits.get((hash >> shift) as usize).is_some_and(|word| word & mask == mask) {
@@ -202,31 +224,39 @@ impl Filter {
     }
 
     #[inline(never)]
-    fn visit<E>(&self, hash: u64, targets: Targets, at: usize, visit: &mut dyn FnMut(usize, u32) -> Result<(), E>) -> Result<(), E> {
+    fn visit<E>(&self, hash: u64, targets: Targets, at: usize, visit: &mut Visit<'_, E>) -> Result<(), E> {
         let bucket = (hash >> self.bucket_shift) as usize;
         let Some(&[first, end]) = self.starts.get(bucket..bucket + 2) else { return Ok(()) };
         let entries = self.entries.get(first as usize..end as usize).unwrap_or_default();
         let tag = tag(hash);
-        let meant = |found: u32| found & !15 == tag && targets.0 >> (found & 15) & 1 == 1;
-        entries.iter().filter(|[found, _]| meant(*found)).try_for_each(|&[_, pattern]| visit(at, pattern))
+        let meant = |found: u32| found & !63 == tag && targets.0 >> (found & 15) & 1 == 1;
+        entries.iter().filter(|[found, _]| meant(*found)).try_for_each(|&[found, pattern]| visit(at, (found >> 4 & 3) as usize, pattern))
     }
 }
 
+/// Takes a place, how many bytes of the piece stand before it, and a pattern.
+type Visit<'a, E> = dyn FnMut(usize, usize, u32) -> Result<(), E> + 'a;
+
 /// Spreads every bit of the window into the first ones.
 #[inline(always)]
-fn hash<const N: usize>(window: &[u8; N]) -> u64 {
-    let number = |from: usize| {
-        let mut bytes = [0; 8];
-        let length = (N - from).min(8);
-        if let (Some(to), Some(from)) = (bytes.get_mut(..length), window.get(from..from + length)) {
-            to.copy_from_slice(from);
-        }
-        u64::from_le_bytes(bytes)
-    };
-    let first = number(0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let second = if N > 8 { number(8).wrapping_mul(0xc2b2_ae3d_27d4_eb4f) } else { 0 };
-    let mixed = first.wrapping_add(second);
-    mixed ^ mixed >> 32
+fn hash16(window: &[u8; 16]) -> u64 {
+    let number = u128::from_le_bytes(*window);
+    let second = ((number >> 64) as u64).wrapping_mul(0xc2b2_ae3d_27d4_eb4f);
+    let sum = (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(second);
+    sum ^ sum >> 32
+}
+
+/// Of up to eight bytes: two windows never share a hash.
+fn hash_short(window: &[u8]) -> u64 {
+    let mut bytes = [0; 8];
+    bytes.iter_mut().zip(window).for_each(|(to, from)| *to = *from);
+    mixed(u64::from_le_bytes(bytes))
+}
+
+#[inline(always)]
+fn mixed(number: u64) -> u64 {
+    let product = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    product ^ product >> 32
 }
 
 /// Two bits of a word of the bitmap.
@@ -235,9 +265,9 @@ fn mask(hash: u64, word_shift: u32) -> u64 {
     1 << (hash >> (word_shift - 6) & 63) | 1 << (hash >> (word_shift - 12) & 63)
 }
 
-/// The hash's last bits, but for four that are left free.
+/// The hash's last bits, but for six that are left free.
 fn tag(hash: u64) -> u32 {
-    (hash as u32) << 4
+    (hash as u32) << 6
 }
 
 #[cfg(test)]
@@ -265,10 +295,10 @@ mod tests {
 
     #[test]
     fn the_rarest_bytes_are_chosen() {
-        assert_eq!(choose(b"\0\0\0\0\0\0\0\0\0\0\xf3\x91\x07\xe2\x9a\x41\xb7\xd5\xf3\x91\x07\xe2\x9a\x41\xb7\xd5").before, 10);
+        assert_eq!(choose(b"\0\0\0\0\0\0\0\0\0\0\xf3\x91\x07\xe2\x9a\x41\xb7\xd5\xf3\x91\x07\xe2\x9a\x41\xb7\xd5").before, 7);
         let chosen = choose(b"http://www\x02\xfa\x91\xe7");
         assert_eq!((chosen.before, chosen.width), (6, 8));
-        let literals = [&b"                "[..], b"\xf3\x91\x07\xe2\x9a\x41\xb7\xd5", b"\xf3\x91\x07\xe2", b"\xf3\x91"];
+        let literals = [&b"                   "[..], b"\xf3\x91\x07\xe2\x9a\x41\xb7\xd5", b"\xf3\x91\x07\xe2", b"\xf3\x91"];
         let costs = literals.map(|literal| choose(literal).cost);
         assert!(costs.is_sorted(), "{costs:?}");
         assert_eq!(literals.map(|literal| choose(literal).width), WIDTHS);
@@ -278,7 +308,7 @@ mod tests {
     #[test]
     fn every_window_is_found_where_it_stands() {
         let bytes: Vec<u8> = (0..20_000u32).flat_map(|i| i.wrapping_mul(2_654_435_761).to_be_bytes()).collect();
-        for width in [16, 8] {
+        for width in [19, 8] {
             let windows: Vec<_> = (0..1_000).map(|i| (&bytes[i * 73..][..width], 0, i as u32)).collect();
             let expected: Vec<_> = (0..1_000).map(|i| (i * 73, i as u32)).collect();
             assert_eq!(found(&filters(&windows), &bytes, None), expected);
@@ -291,9 +321,9 @@ mod tests {
     #[test]
     fn windows_at_the_borders_of_steps_are_found() {
         for width in WIDTHS {
-            let window = &b"0123456789abcdef"[..width];
+            let window = &b"0123456789abcdefghi"[..width];
             let filters = filters(&[(window, 0, 1)]);
-            for at in STEP - 20..STEP + 5 {
+            for at in (0..5).chain(STEP - 20..STEP + 5) {
                 let mut content = vec![b'.'; at];
                 content.extend_from_slice(window);
                 assert_eq!(found(&filters, &content, None), [(at, 1)], "{width} bytes at {at}");

@@ -31,7 +31,7 @@ const MAX_EXPLAINED: usize = 200;
 
 /// Scans one file for malware, and tells which rules match where.
 pub(crate) fn explain(engine: &Engine, scanner: &mut Scanner<'_>, input: &Input<'_>) -> Explained {
-    let mut walk = Walk::new(engine, scanner, input.content.len(), &Unlimited);
+    let mut walk = Walk::new(engine, scanner, input, &Unlimited);
     walk.virus = Some(Findings { explained: Some(Vec::new()), ..Findings::default() });
     let (report, objects) = walk.run_explained(input);
     Explained { report, objects }

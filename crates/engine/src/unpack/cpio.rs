@@ -1,4 +1,5 @@
-//! cpio archives: `newc` with and without checksum (070701, 070702) and POSIX `odc` (070707); see cpio(5) of FreeBSD.
+//! cpio archives: `newc` with and without checksum (070701, 070702) and POSIX `odc` (070707), and the binary formats before it, of
+//! either byte order; see cpio(5) of FreeBSD.
 
 use filesafety_model::Reason;
 
@@ -57,6 +58,8 @@ fn member(content: &[u8], header: &Header<'_>, parts: &mut Vec<std::ops::Range<u
 enum Format {
     New,
     Odc,
+    /// The oldest: numbers of 16 bits, in the order of the machine.
+    Binary,
 }
 
 struct Header<'a> {
@@ -74,6 +77,7 @@ impl Format {
         match self {
             Self::New => at.checked_next_multiple_of(4).unwrap_or(usize::MAX),
             Self::Odc => at,
+            Self::Binary => at.checked_next_multiple_of(2).unwrap_or(usize::MAX),
         }
     }
 }
@@ -81,6 +85,9 @@ impl Format {
 impl<'a> Header<'a> {
     fn parse(content: &'a [u8], at: usize) -> Option<Self> {
         let header = content.get(at..)?;
+        if let [0xc7, 0x71, ..] | [0x71, 0xc7, ..] = header {
+            return Self::parse_binary(content, at);
+        }
         let (format, fixed, radix) = match header.get(..6)? {
             b"070701" | b"070702" => (Format::New, 110, 16),
             b"070707" => (Format::Odc, 76, 8),
@@ -94,12 +101,31 @@ impl<'a> Header<'a> {
         let (name_size, size) = match format {
             Format::New => (number(94, 8)?, number(54, 8)?),
             Format::Odc => (number(59, 6)?, number(65, 11)?),
+            Format::Binary => return None,
         };
         let name_size = usize::try_from(name_size).ok().filter(|length| (1..=MAX_NAME).contains(length))?;
         let name = header.get(fixed..)?.get(..name_size)?.strip_suffix(&[0])?;
         let checksum = header.starts_with(b"070702").then(|| number(102, 8)).flatten().and_then(|sum| u32::try_from(sum).ok());
         let data = format.aligned(at + fixed + name_size);
         Some(Self { format, name, data, size: usize::try_from(size).ok()?, checksum })
+    }
+
+    /// Thirteen numbers; their mark is short, so the file's type and name have to be such.
+    fn parse_binary(content: &'a [u8], at: usize) -> Option<Self> {
+        const FIXED: usize = 26;
+        const KINDS: [u32; 8] = [0, 0o01, 0o02, 0o04, 0o06, 0o10, 0o12, 0o14];
+        let header = content.get(at..)?;
+        let is_little = header.first() == Some(&0xc7);
+        let number = |index: usize| {
+            let bytes = *header.get(index * 2..)?.first_chunk::<2>()?;
+            Some(u32::from(if is_little { u16::from_le_bytes(bytes) } else { u16::from_be_bytes(bytes) }))
+        };
+        let size = number(11)? << 16 | number(12)?;
+        let name = header.get(FIXED..)?.get(..number(10)? as usize)?.strip_suffix(&[0])?;
+        let is_name = !name.is_empty() && name.iter().all(|&byte| byte >= b' ' && byte != 0x7f);
+        let is_kind = KINDS.contains(&(number(3)? >> 12)) || name == b"TRAILER!!!";
+        let data = Format::Binary.aligned(at + FIXED + name.len() + 1);
+        (is_name && is_kind).then_some(Self { format: Format::Binary, name, data, size: size as usize, checksum: None })
     }
 
     fn is_trailer(&self) -> bool {
@@ -130,6 +156,27 @@ mod tests {
         assert!(record.is_complete());
         let record = opened(&[cpio(&[("a", b"one")]), eicar()].concat());
         assert!(record.has(&eicar()) && record.is_complete());
+    }
+
+    #[test]
+    fn numbers_of_either_byte_order() {
+        let member = |name: &str, content: &[u8], order: fn(u16) -> [u8; 2]| {
+            let numbers = [0o70_707, 0, 1, 0o100_644, 0, 0, 1, 0, 0, 0, name.len() as u16 + 1, 0, content.len() as u16];
+            let mut member = numbers.map(order).concat();
+            member.extend(name.as_bytes());
+            member.push(0);
+            member.resize(member.len().next_multiple_of(2), 0);
+            member.extend(content);
+            member.resize(member.len().next_multiple_of(2), 0);
+            member
+        };
+        for order in [u16::to_le_bytes, u16::to_be_bytes] {
+            let archive = [member("a", &eicar(), order), member("bc", b"odd", order), member("TRAILER!!!", b"", order)].concat();
+            let record = opened(&archive);
+            assert_eq!(record.contents(), [&eicar()[..], b"odd"]);
+            assert!(record.is_complete() && starts(&archive) && !opened(&archive[..60]).is_complete());
+        }
+        assert!(!starts(b"\xc7\x71 and then a text that is none of this at all"));
     }
 
     #[test]

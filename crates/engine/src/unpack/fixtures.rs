@@ -1,8 +1,11 @@
 //! Archives built in code, sound and unsound, and a sink that writes down what it is told.
 
-use std::io::{Read, Write};
+use std::{
+    io::{Read, Write},
+    rc::Rc,
+};
 
-use filesafety_model::Reason;
+use filesafety_model::{Password, Reason};
 
 use super::{Decoded, Ended, Sink, Stop};
 
@@ -69,6 +72,22 @@ pub(crate) fn lzip(content: &[u8]) -> Vec<u8> {
     let mut writer = lzma_rust2::LzipWriter::new(Vec::new(), lzma_rust2::LzipOptions::with_preset(1));
     writer.write_all(content).unwrap();
     writer.finish().unwrap()
+}
+
+pub(crate) fn lz4(content: &[u8]) -> Vec<u8> {
+    let frame = lz4_flex::frame::FrameInfo::new()
+        .block_size(lz4_flex::frame::BlockSize::Max64KB)
+        .content_checksum(true)
+        .content_size(Some(content.len() as u64));
+    let mut writer = lz4_flex::frame::FrameEncoder::with_frame_info(frame, Vec::new());
+    writer.write_all(content).unwrap();
+    writer.finish().unwrap()
+}
+
+pub(crate) fn snappy(content: &[u8]) -> Vec<u8> {
+    let mut writer = snap::write::FrameEncoder::new(Vec::new());
+    writer.write_all(content).unwrap();
+    writer.into_inner().unwrap()
 }
 
 pub(crate) fn ar_member(name: &str, content: &[u8]) -> Vec<u8> {
@@ -140,6 +159,7 @@ pub(crate) struct Member {
     pub(crate) unpacked: u32,
     /// Method and packed size as the local header has them, if otherwise.
     pub(crate) local: Option<(u16, u32)>,
+    pub(crate) extra: Vec<u8>,
 }
 
 impl Member {
@@ -152,6 +172,7 @@ impl Member {
             packed,
             unpacked: content.len() as u32,
             local: None,
+            extra: Vec::new(),
         }
     }
 
@@ -171,6 +192,31 @@ impl Member {
         Self { flags: self.flags | 1, ..self }
     }
 
+    /// As the traditional encryption has it.
+    pub(crate) fn under_traditional(self, password: &str) -> Self {
+        let mut keys = super::zip::Keys::new(password.as_bytes());
+        let check = if self.flags & 8 == 0 { self.crc32.to_be_bytes()[0] } else { 0 };
+        let header = [7; 11].into_iter().chain([check]);
+        let packed = header.chain(self.packed).map(|byte| keys.encrypt(byte)).collect();
+        Self { flags: self.flags | 1, packed, ..self }
+    }
+
+    /// As WinZip has it (AE-2).
+    pub(crate) fn under_aes(self, password: &str, strength: u8) -> Self {
+        let key_bytes = 8 + 8 * usize::from(strength);
+        let salt = noise(key_bytes / 2);
+        let mut derived = vec![0; key_bytes * 2 + 2];
+        super::zip::derive(password.as_bytes(), &salt, &mut derived);
+        let mut data = self.packed.clone();
+        super::zip::counter_mode(&derived[..key_bytes], &mut data).unwrap();
+        let mut code = <hmac::Hmac<sha1::Sha1> as hmac::KeyInit>::new_from_slice(&derived[key_bytes..key_bytes * 2]).unwrap();
+        hmac::Mac::update(&mut code, &data);
+        let code = hmac::Mac::finalize(code).into_bytes();
+        let extra = [&[1, 0x99, 7, 0, 2, 0, b'A', b'E', strength][..], &self.method.to_le_bytes()].concat();
+        let packed = [&salt, &derived[key_bytes * 2..], &data, &code[..10]].concat();
+        Self { flags: self.flags | 1, method: 99, crc32: 0, packed, extra, ..self }
+    }
+
     pub(crate) fn local_record(&self) -> Vec<u8> {
         let deferred = self.flags & 8 != 0;
         let (method, packed) = self.local.unwrap_or((self.method, self.packed.len() as u32));
@@ -182,8 +228,9 @@ impl Member {
             record.extend(if deferred { 0u32 } else { value }.to_le_bytes());
         }
         record.extend((self.name.len() as u16).to_le_bytes());
-        record.extend([0; 2]);
+        record.extend((self.extra.len() as u16).to_le_bytes());
         record.extend(&self.name);
+        record.extend(&self.extra);
         record.extend(&self.packed);
         if deferred {
             record.extend(b"PK\x07\x08");
@@ -203,9 +250,11 @@ impl Member {
             record.extend(value.to_le_bytes());
         }
         record.extend((self.name.len() as u16).to_le_bytes());
-        record.extend([0; 12]);
+        record.extend((self.extra.len() as u16).to_le_bytes());
+        record.extend([0; 10]);
         record.extend(offset.to_le_bytes());
         record.extend(&self.name);
+        record.extend(&self.extra);
         record
     }
 }
@@ -302,6 +351,7 @@ pub(crate) struct Record {
     pub(crate) children: Vec<(String, Vec<u8>)>,
     pub(crate) unexamined: Vec<(Reason, String)>,
     pub(crate) notes: Vec<String>,
+    pub(crate) passwords: Vec<Password>,
 }
 
 impl Record {
@@ -348,5 +398,9 @@ impl Sink for Record {
 
     fn tick(&mut self) -> Result<(), Stop> {
         Ok(())
+    }
+
+    fn passwords(&self) -> Rc<[Password]> {
+        self.passwords.as_slice().into()
     }
 }

@@ -1,7 +1,12 @@
 //! Tar archives: v7, ustar, GNU long names, pax (POSIX.1-2017, pax; GNU tar manual, "Basic Tar Format").
 
+mod sparse;
+#[cfg(test)]
+mod tests;
+
 use filesafety_model::Reason;
 
+use self::sparse::{Map, Pax};
 use super::{Sink, Stop};
 
 const BLOCK: usize = 512;
@@ -15,7 +20,16 @@ pub(crate) fn starts(content: &[u8]) -> bool {
 }
 
 pub(crate) fn open(content: &[u8], sink: &mut dyn Sink) -> Result<(), Stop> {
-    let mut walk = Walk { content, sink, next_name: None, next_size: None, next_is_sparse: false, broken: false, parts: Vec::new() };
+    let mut walk = Walk {
+        content,
+        sink,
+        next_name: None,
+        next_size: None,
+        next_is_sparse: false,
+        next_sparse: Pax::default(),
+        broken: false,
+        parts: Vec::new(),
+    };
     walk.run()?;
     let parts = std::mem::take(&mut walk.parts);
     super::zip::open_across(content, &parts, walk.sink)
@@ -34,6 +48,7 @@ struct Walk<'a, 's> {
     next_name: Option<String>,
     next_size: Option<u64>,
     next_is_sparse: bool,
+    next_sparse: Pax,
     broken: bool,
     /// What was examined on its own.
     parts: Vec<std::ops::Range<usize>>,
@@ -137,6 +152,7 @@ impl Walk<'_, '_> {
     fn member(&mut self, header: &Header<'_>, data: usize) -> Result<usize, Stop> {
         let extended = matches!(header.kind(), b'x' | b'X' | b'g' | b'L' | b'K');
         let declared = if extended { None } else { self.next_size.take() };
+        let maps = data;
         let data = data.saturating_add(header.sparse_maps(self.content, data));
         let stored = declared.unwrap_or_else(|| header.stored_bytes());
         let length = usize::try_from(stored).unwrap_or(usize::MAX);
@@ -157,8 +173,12 @@ impl Walk<'_, '_> {
                     self.parts.push(data..data.saturating_add(content.len()));
                     self.sink.part(&name, content)?;
                 }
-                if std::mem::take(&mut self.next_is_sparse) || header.has_holes() {
-                    self.sink.member_unexamined(&name, Reason::Unsupported, "TarSparse");
+                let told = std::mem::take(&mut self.next_sparse);
+                if std::mem::take(&mut self.next_is_sparse) {
+                    self.with_holes(&name, told.map(content), content)?;
+                } else if header.has_holes() {
+                    let further = self.content.get(maps..data).unwrap_or_default();
+                    self.with_holes(&name, Map::old(header.block, further).map(|map| (map, 0)), content)?;
                 }
                 // Two readers would disagree on the size: what the other would see is examined as well.
                 let other = usize::try_from(header.stored_bytes()).unwrap_or(usize::MAX);
@@ -168,6 +188,16 @@ impl Walk<'_, '_> {
             }
         }
         Ok(data.saturating_add(length.div_ceil(BLOCK).saturating_mul(BLOCK)))
+    }
+
+    /// Examines a sparse member as an opener gives it.
+    fn with_holes(&mut self, name: &str, map: Option<(Map, usize)>, content: &[u8]) -> Result<(), Stop> {
+        let filled = map.as_ref().and_then(|(map, taken)| map.fill(content.get(*taken..)?));
+        match filled {
+            Some(mut whole) => drop(self.sink.child(name, &mut whole)?),
+            None => self.sink.member_unexamined(name, Reason::Unsupported, "TarSparse"),
+        }
+        Ok(())
     }
 
     /// `<length> <key>=<value>\n`, one after another.
@@ -180,6 +210,7 @@ impl Walk<'_, '_> {
             let Some(equals) = memchr::memchr(b'=', record) else { return };
             let (key, value) = (&record[..equals], &record[equals + 1..]);
             self.next_is_sparse |= key.starts_with(b"GNU.sparse.");
+            self.next_sparse.read(key, value);
             match key {
                 b"path" | b"GNU.sparse.name" => self.next_name = Some(text(value.get(..MAX_NAME).unwrap_or(value))),
                 b"size" => self.next_size = std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok()),

@@ -59,6 +59,8 @@ pub(super) struct Fields {
     scan_types: Option<Vec<ScanType>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     events: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    archive_password: Option<String>,
 }
 
 /// What to look for.
@@ -132,6 +134,11 @@ impl<A> Submit<A> {
     /// What to look for; both by default.
     pub fn scan_types(self, types: impl IntoIterator<Item = ScanType>) -> Self {
         self.with(|fields| fields.scan_types = Some(types.into_iter().collect()))
+    }
+
+    /// The password of the archive or document, where it has one. The service keeps it encrypted until the verdict, and shows it nowhere.
+    pub fn archive_password(self, password: impl Into<String>) -> Self {
+        self.with(|fields| fields.archive_password = Some(password.into()))
     }
 
     /// Which events the webhook tells, such as [`ScanComplete::NAME`](crate::event::ScanComplete::NAME); the account's choice by default.
@@ -298,6 +305,9 @@ fn form(file: FileSource, fields: &Fields) -> Result<Payload, ClientError> {
     }
     if let Some(events) = &fields.events {
         field("events", &serde_json::to_string(events).map_err(ClientError::unsendable)?);
+    }
+    if let Some(password) = &fields.archive_password {
+        field("archive_password", password);
     }
     let name = file.name().map(|name| format!("; filename=\"{}\"", escape_name(name))).unwrap_or_default();
     head +=

@@ -21,6 +21,8 @@ pub(crate) struct ScanForm {
     scan_types: Option<String>,
     /// A JSON list of what the webhook tells: `scan.complete`, `scan.verdict_updated`; the account's list by default.
     events: Option<String>,
+    /// The password of the archive or document, at most 512 bytes; kept encrypted until the verdict, and never shown.
+    archive_password: Option<String>,
 }
 
 /// The JSON form of a submission.
@@ -38,6 +40,8 @@ pub(crate) struct ScanJson {
     scan_types: Option<Vec<String>>,
     /// What the webhook tells: `scan.complete`, `scan.verdict_updated`; the account's list by default.
     events: Option<Vec<String>>,
+    /// The password of the archive or document, at most 512 bytes; kept encrypted until the verdict, and never shown.
+    archive_password: Option<String>,
 }
 
 /// The whole description.

@@ -219,6 +219,7 @@ mod tests {
             file_name: None,
             events: Vec::new(),
             policy: "strict".into(),
+            password: None,
             fingerprint: String::new(),
             state,
             deduplicated: true,

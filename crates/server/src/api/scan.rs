@@ -139,9 +139,9 @@ async fn take_in(state: &Shared, caller: &Caller, headers: &HeaderMap, body: Bod
     }
     let submitted = submission::read(state, headers, body, waiting).await?;
     if let Some(earlier) = &earlier {
-        return replay(state, caller.account.id, earlier, &submitted.fields_digest(), submitted.digest().as_ref()).await;
+        return replay(state, caller.account.id, earlier, &submitted.fields_digest(state), submitted.digest().as_ref()).await;
     }
-    let fields = submitted.fields_digest();
+    let fields = submitted.fields_digest(state);
     let idempotency = key.as_ref().map(|key| IdempotencyKey { key: key.key.clone(), fields });
     let new = submitted.new_scan(state, caller, waiting, idempotency);
     let digest = submitted.digest();
@@ -346,7 +346,7 @@ async fn reusable(state: &Shared, headers: &HeaderMap, ticket: &Ticket, facts: &
     }
     let not_before = clock::now().minus(state.config.deduplicate_for);
     // By the engine in force now, which is not always the one in force when an upload URL was made.
-    let fingerprint = state.desk.judge.fingerprint(ticket.types(), facts.name.as_deref());
+    let fingerprint = state.desk.judge.fingerprint(ticket.types(), facts.name.as_deref(), ticket.password());
     Ok(state.store.reuse(ticket.account(), facts.sha256, &fingerprint, not_before).await?)
 }
 

@@ -121,10 +121,14 @@ async fn read_form(state: &Shared, form: &mut Multipart<PacedBody>, waiting: Wai
                 twice(wishes.events.is_some(), "events")?;
                 wishes.events = Some(fields.events(&read_text(form, "events").await?)?);
             }
+            "archive_password" => {
+                twice(wishes.password.is_some(), "archive_password")?;
+                wishes.password = Some(fields.archive_password(&read_text(form, "archive_password").await?)?);
+            }
             other => {
                 let shown: String = other.chars().take(40).collect();
                 return Err(ApiError::validation(format!(
-                    "The form has an unknown part {shown:?}; there are file, webhook_url, metadata, scan_types and events."
+                    "The form has an unknown part {shown:?}; there are file, webhook_url, metadata, scan_types, events and archive_password."
                 )));
             }
         }
@@ -231,6 +235,7 @@ impl Submitted {
             Content::Url(_) => (SourceRecord::Url, None),
             Content::None => (SourceRecord::Upload, None),
         };
+        let password = self.wishes.password.clone().map(|password| state.store.archive_password(password));
         let webhook: Option<WebhookTarget> = self.wishes.webhook.clone().or_else(|| caller.account.webhook.clone());
         NewScan {
             id: ScanId::new(now, clock::entropy()),
@@ -247,9 +252,10 @@ impl Submitted {
             webhook,
             events: self.wishes.events.clone().unwrap_or_default(),
             policy: state.config.policy.to_string(),
-            fingerprint: state.desk.judge.fingerprint(types, file_name.as_deref()),
+            fingerprint: state.desk.judge.fingerprint(types, file_name.as_deref(), password.as_ref()),
             idempotency,
             file_name,
+            password,
         }
     }
 
@@ -262,11 +268,13 @@ impl Submitted {
     }
 
     /// A digest of everything but the bytes.
-    pub(crate) fn fields_digest(&self) -> [u8; 32] {
+    pub(crate) fn fields_digest(&self, state: &Shared) -> [u8; 32] {
+        let mark = self.wishes.password.clone().map(|password| state.store.archive_password(password).mark);
+        let mark = mark.as_deref();
         match &self.content {
-            Content::File(received) => self.wishes.digest("file", None, received.facts.name.as_deref()),
-            Content::Url(url) => self.wishes.digest("url", Some(url), None),
-            Content::None => self.wishes.digest("upload", None, None),
+            Content::File(received) => self.wishes.digest("file", None, received.facts.name.as_deref(), mark),
+            Content::Url(url) => self.wishes.digest("url", Some(url), None, mark),
+            Content::None => self.wishes.digest("upload", None, None, mark),
         }
     }
 }

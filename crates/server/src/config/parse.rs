@@ -2,6 +2,8 @@
 
 use std::{fmt::Display, path::PathBuf, str::FromStr, time::Duration};
 
+use filesafety_model::Password;
+
 use super::{ConfigError, Rate, Resolved, Secret, Setting};
 use crate::egress::IpNet;
 
@@ -45,6 +47,12 @@ impl Reader<'_> {
 
     pub(super) fn optional_path(&self, key: &str) -> Option<PathBuf> {
         self.text(key).map(PathBuf::from)
+    }
+
+    /// One a line, as it stands there; empty lines are none.
+    pub(super) fn passwords(&self, key: &str) -> Result<Vec<Password>, ConfigError> {
+        let lines = self.text(key).unwrap_or_default().lines().filter(|line| !line.is_empty());
+        lines.map(|line| Password::new(line).map_err(|error| self.bad(key, error.to_string()))).collect()
     }
 
     pub(super) fn secret(&self, key: &str) -> Option<Secret> {

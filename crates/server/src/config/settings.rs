@@ -67,6 +67,7 @@ settings! {
     "ca_file" "FILESAFETY_CA_FILE" None, "Extra trusted roots for outgoing TLS, PEM";
     "policy" "FILESAFETY_POLICY" Some("strict"), "What unexamined content means: strict, balanced, or entries such as encrypted=allow";
     "rules_dir" "FILESAFETY_RULES_DIR" None, "Folder of YARA rules and hash lists, watched and reloaded";
+    "archive_passwords" "FILESAFETY_ARCHIVE_PASSWORDS" None, "Passwords tried on encrypted archives and documents, one a line", secret;
     "clamd" "FILESAFETY_CLAMD" None, "A clamd to ask as well: unix:/path or tcp:host:port; required once set";
     "clamd_max" "FILESAFETY_CLAMD_MAX" Some("25MiB"), "Largest object that clamd is asked for";
     "file_max" "FILESAFETY_FILE_MAX" Some("1GiB"), "Largest file";

@@ -1,6 +1,6 @@
 //! The fields that come with a file: each checked, each refusal naming the field.
 
-use filesafety_model::ScanTypes;
+use filesafety_model::{Password, ScanTypes};
 use filesafety_store::WebhookTarget;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -27,6 +27,8 @@ pub(crate) struct Wishes {
     pub(crate) metadata: Option<String>,
     pub(crate) types: Option<ScanTypes>,
     pub(crate) events: Option<Vec<String>>,
+    /// Of the archive or document.
+    pub(crate) password: Option<Password>,
 }
 
 /// Reads fields by the rules in force.
@@ -49,6 +51,8 @@ pub(crate) struct JsonSubmission<'a> {
     scan_types: Option<&'a RawValue>,
     #[serde(borrow)]
     events: Option<&'a RawValue>,
+    #[serde(borrow)]
+    archive_password: Option<&'a RawValue>,
 }
 
 /// Arrays and objects inside each other in metadata.
@@ -103,6 +107,14 @@ impl Fields<'_> {
         }
     }
 
+    pub(crate) fn archive_password(&self, text: &str) -> Result<Password, FieldError> {
+        // What was given is never repeated in a refusal.
+        Password::new(text).map_err(|_| FieldError {
+            field: "archive_password",
+            problem: format!("must have 1 to {} bytes; leave it out where there is none", Password::MAX_BYTES),
+        })
+    }
+
     /// All fields of the JSON form but `url`.
     pub(crate) fn of_json(&self, body: &JsonSubmission<'_>) -> Result<Wishes, FieldError> {
         Ok(Wishes {
@@ -110,6 +122,7 @@ impl Fields<'_> {
             metadata: body.metadata.map(|raw| self.metadata(raw.get())).transpose()?,
             types: body.scan_types.map(|raw| self.scan_types(raw.get())).transpose()?,
             events: body.events.map(|raw| self.events(raw.get())).transpose()?,
+            password: body.archive_password.map(|raw| self.archive_password(&text("archive_password", raw)?)).transpose()?,
         })
     }
 }
@@ -121,13 +134,16 @@ impl JsonSubmission<'_> {
 }
 
 impl Wishes {
-    /// What makes two requests under one idempotency key the same, besides the bytes.
-    pub(crate) fn digest(&self, kind: &str, url: Option<&str>, file_name: Option<&str>) -> [u8; 32] {
+    /// What makes two requests under one idempotency key the same, besides the bytes. `mark` stands for the password, which could be guessed
+    /// by a digest of itself.
+    pub(crate) fn digest(&self, kind: &str, url: Option<&str>, file_name: Option<&str>, mark: Option<&str>) -> [u8; 32] {
         let types = self.types.map(|types| types.names().join(","));
         let events = self.events.as_ref().map(|events| events.join(","));
         let webhook = self.webhook.as_ref().map(|webhook| webhook.url.as_str());
         let mut digest = sha2::Sha256::new();
-        for field in [Some(kind), url, file_name, webhook, self.metadata.as_deref(), types.as_deref(), events.as_deref()] {
+        let fields = [Some(kind), url, file_name, webhook, self.metadata.as_deref(), types.as_deref(), events.as_deref()];
+        // Without a password as before there were any: a request may be repeated across an update.
+        for field in fields.into_iter().chain(mark.map(Some)) {
             // The length in front keeps two fields from reading as one.
             digest.update(field.map_or(u64::MAX, |text| text.len() as u64).to_be_bytes());
             digest.update(field.unwrap_or_default());
@@ -200,7 +216,8 @@ mod tests {
     #[test]
     fn the_digest_tells_fields_apart() {
         let one = Wishes { metadata: Some("{}".into()), ..Wishes::default() };
-        assert_ne!(one.digest("file", None, None), Wishes::default().digest("file", None, None));
-        assert_ne!(one.digest("file", None, Some("{}")), one.digest("file", Some("{}"), None));
+        assert_ne!(one.digest("file", None, None, None), Wishes::default().digest("file", None, None, None));
+        assert_ne!(one.digest("file", None, Some("{}"), None), one.digest("file", Some("{}"), None, None));
+        assert_ne!(one.digest("file", None, None, Some("mark")), one.digest("file", None, None, None));
     }
 }

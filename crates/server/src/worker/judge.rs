@@ -7,6 +7,7 @@ use filesafety_engine::{Engine, name_class};
 use filesafety_model::{
     Ask, Coverage, EngineOutcome, EngineReport, FailureCode, Judgement, Pictures, Policy, Reason, Report, ScanTypes, Unexamined, decide,
 };
+use filesafety_store::ArchivePassword;
 use tokio::time::Instant;
 
 use super::{
@@ -30,6 +31,7 @@ pub(crate) struct FileInHand {
     pub(crate) name: Option<String>,
     pub(crate) types: ScanTypes,
     pub(crate) lane: Lane,
+    pub(crate) password: Option<ArchivePassword>,
 }
 
 /// What a scan may take before it has a judgement.
@@ -61,13 +63,14 @@ impl Judge {
     }
 
     /// Everything besides the bytes that a judgement by the engine in force depends on.
-    pub(crate) fn fingerprint(&self, types: ScanTypes, file_name: Option<&str>) -> String {
-        self.fingerprint_of(&self.threads.engine().fingerprint(), types, file_name)
+    pub(crate) fn fingerprint(&self, types: ScanTypes, file_name: Option<&str>, password: Option<&ArchivePassword>) -> String {
+        self.fingerprint_of(&self.threads.engine().fingerprint(), types, file_name, password)
     }
 
-    fn fingerprint_of(&self, engine: &str, types: ScanTypes, file_name: Option<&str>) -> String {
+    fn fingerprint_of(&self, engine: &str, types: ScanTypes, file_name: Option<&str>, password: Option<&ArchivePassword>) -> String {
         let name = file_name.map(name_class).unwrap_or_default();
-        format!("{};{name};{};{engine}", types.names().join(","), self.policy)
+        let mark = password.map(|given| format!(";{}", given.mark)).unwrap_or_default();
+        format!("{};{name};{};{engine}{mark}", types.names().join(","), self.policy)
     }
 
     /// Judges `file` in the turn it has; an engine that does not answer is asked again for as long as `terms` allow.
@@ -103,7 +106,8 @@ impl Judge {
             if turn.is_none() {
                 *turn = Some(self.turns.next(file.lane).await);
             }
-            let job = Job { content: file.content.clone(), name: file.name.clone(), types: file.types, memory: held };
+            let passwords = file.password.iter().map(|given| given.password.clone()).collect();
+            let job = Job { content: file.content.clone(), name: file.name.clone(), types: file.types, passwords, memory: held };
             let outcome = self.threads.scan(job).await;
             if !alone {
                 *turn = None;
@@ -111,7 +115,8 @@ impl Judge {
             match outcome {
                 Ok(Scanned { report, engine }) => {
                     let judgement = decide(&self.policy, &self.ask(file.types), &report);
-                    return Judged { judgement, fingerprint: Some(self.fingerprint_of(&engine, file.types, file.name.as_deref())) };
+                    let fingerprint = self.fingerprint_of(&engine, file.types, file.name.as_deref(), file.password.as_ref());
+                    return Judged { judgement, fingerprint: Some(fingerprint) };
                 }
                 Err(JobFault::MemoryShort) => {}
                 Err(JobFault::Died) => {

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use filesafety_engine::{Engine, Input, MemoryShort};
-use filesafety_model::{Report, ScanTypes};
+use filesafety_model::{Password, Report, ScanTypes};
 use tokio::sync::{oneshot, watch};
 
 use super::memory::Reservation;
@@ -17,6 +17,7 @@ pub(crate) struct Job {
     pub(crate) content: Bytes,
     pub(crate) name: Option<String>,
     pub(crate) types: ScanTypes,
+    pub(crate) passwords: Vec<Password>,
     pub(crate) memory: Reservation,
 }
 
@@ -111,6 +112,6 @@ fn run(current: &RwLock<Arc<Engine>>, jobs: &Jobs) {
 }
 
 fn scan(worker: &mut filesafety_engine::Worker<'_>, job: &Job) -> Result<Report, JobFault> {
-    let input = Input { content: &job.content, name: job.name.as_deref(), types: job.types };
+    let input = Input { content: &job.content, name: job.name.as_deref(), types: job.types, passwords: &job.passwords };
     worker.scan(&input, &job.memory).map_err(|MemoryShort| JobFault::MemoryShort)
 }

@@ -2,7 +2,8 @@
 
 use filesafety_model::{AccountId, ScanId, ScanTypes, Timestamp};
 use filesafety_store::{
-    Accepted, Blob, DeliveryStatus, FileFacts, NewScan, Outcome, Place, Recorded, ScanRecord, StateRecord, Store, StoreError, WebhookState,
+    Accepted, ArchivePassword, Blob, DeliveryStatus, FileFacts, NewScan, Outcome, Place, Recorded, ScanRecord, StateRecord, Store,
+    StoreError, WebhookState,
 };
 
 use crate::announce;
@@ -33,6 +34,13 @@ impl Ticket {
         match self {
             Self::New(new) => new.types,
             Self::Upload(scan) => scan.types,
+        }
+    }
+
+    pub(crate) fn password(&self) -> Option<&ArchivePassword> {
+        match self {
+            Self::New(new) => new.password.as_ref(),
+            Self::Upload(scan) => scan.password.as_ref(),
         }
     }
 
@@ -80,7 +88,7 @@ impl Ticket {
         match self {
             Self::Upload(scan) => {
                 let webhook = scan.webhook.clone().map(|webhook| WebhookState { status: announced(&scan.events), ..webhook });
-                ScanRecord { state, file, deduplicated, webhook, ..(**scan).clone() }
+                ScanRecord { state, file, deduplicated, webhook, password: None, ..(**scan).clone() }
             }
             Self::New(new) => ScanRecord {
                 id: new.id,
@@ -107,6 +115,7 @@ impl Ticket {
                     delivery: outcome.delivery.map(|delivery| delivery.id),
                     event: Some(outcome.announcement.event),
                 }),
+                password: None,
             },
         }
     }

@@ -55,6 +55,7 @@ pub(crate) struct ClaimedRow {
     pub(crate) scan: ScanRecord,
     pub(crate) blob_size: Option<u64>,
     pub(crate) url: Option<Vec<u8>>,
+    pub(crate) password: Option<Vec<u8>>,
     pub(crate) suspect: bool,
     pub(crate) crashes: u32,
 }
@@ -167,7 +168,7 @@ fn end_unreadable(conn: &Connection, id: &str, now: Timestamp) -> Result<()> {
     .execute([id])?;
     conn.prepare_cached(
         "UPDATE scans SET state = 'failed', verdict = ?2, judgement = ?3, finished_at = ?4, counted = NULL, lease_until = NULL, started = 0, \
-         alone = 0, suspect = 0, blob = NULL, blob_size = NULL, blob_key = NULL, url = NULL WHERE id = ?1",
+         alone = 0, suspect = 0, blob = NULL, blob_size = NULL, blob_key = NULL, url = NULL, archive_password = NULL WHERE id = ?1",
     )?
     .execute(params![id, judgement.verdict.as_str(), json(&judgement)?, now.as_millis()])?;
     Ok(())
@@ -178,7 +179,8 @@ fn lease(conn: &Connection, id: &str, until: Timestamp) -> Result<ClaimedRow> {
         "UPDATE scans SET state = 'scanning', attempt = attempt + 1, lease_until = ?2, started = 0, alone = 0 WHERE id = ?1",
     )?
     .execute(params![id, until.as_millis()])?;
-    let mut query = conn.prepare_cached("SELECT id, attempt, blob_size, url, suspect, crashes FROM scans WHERE id = ?1")?;
+    let mut query =
+        conn.prepare_cached("SELECT id, attempt, blob_size, url, archive_password, suspect, crashes FROM scans WHERE id = ?1")?;
     let mut rows = query.query([id])?;
     let row = rows.next()?.ok_or(StoreError::NotFound)?;
     let scan: ScanId = parsed(row, "id")?;
@@ -186,6 +188,7 @@ fn lease(conn: &Connection, id: &str, until: Timestamp) -> Result<ClaimedRow> {
         lease: Lease { scan, attempt: number(row, "attempt")?, until },
         blob_size: super::columns::number_if_any(row, "blob_size")?,
         url: row.get("url")?,
+        password: row.get("archive_password")?,
         suspect: row.get("suspect")?,
         crashes: number(row, "crashes")?,
         scan: scans::get(conn, None, scan)?,

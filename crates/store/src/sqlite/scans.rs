@@ -22,6 +22,8 @@ pub(crate) struct Prepared {
     pub(crate) events: String,
     /// Sealed.
     pub(crate) webhook_url: Option<Vec<u8>>,
+    /// Sealed.
+    pub(crate) password: Option<Vec<u8>>,
     pub(crate) labels: Vec<Label>,
 }
 
@@ -56,10 +58,10 @@ const RECORD: &str = "SELECT s.id, s.account, s.key, s.created_at, s.lane, s.sou
 
 const INSERT: &str = "INSERT INTO scans (id, account, key, created_at, lane, source, types, metadata, events, policy, fingerprint, \
      webhook_url, webhook_host, file_name, size, sha256, media_type, state, verdict, judgement, finished_at, deduplicated, counted, \
-     token_hash, expires_at, queued_at, attempt, lease_until, started, blob, blob_size, blob_key, url) \
+     token_hash, expires_at, queued_at, attempt, lease_until, started, blob, blob_size, blob_key, url, archive_password) \
      VALUES (:id, :account, :key, :created_at, :lane, :source, :types, :metadata, :events, :policy, :fingerprint, \
      :webhook_url, :webhook_host, :file_name, :size, :sha256, :media_type, :state, :verdict, :judgement, :finished_at, :deduplicated, :counted, \
-     :token_hash, :expires_at, :queued_at, :attempt, :lease_until, :started, :blob, :blob_size, :blob_key, :url)";
+     :token_hash, :expires_at, :queued_at, :attempt, :lease_until, :started, :blob, :blob_size, :blob_key, :url, :archive_password)";
 
 /// Writes a new row, its labels and its idempotency key.
 pub(crate) fn insert(conn: &Connection, scan: &Prepared, begin: &Begin<'_>) -> Result<()> {
@@ -109,6 +111,7 @@ pub(crate) fn insert(conn: &Connection, scan: &Prepared, begin: &Begin<'_>) -> R
         ":blob_size": queue.and_then(|row| row.blob).map(|blob| signed(blob.size)),
         ":blob_key": queue.and_then(|row| row.blob).map(|blob| &blob.sealed_key),
         ":url": queue.and_then(|row| row.url),
+        ":archive_password": scan.password.as_ref().filter(|_| finish.is_none()),
     });
     inserted.map_err(|error| if is_duplicate(&error) { Conflict::IdExists.into() } else { StoreError::from(error) })?;
     insert_labels(conn, scan)?;
@@ -217,7 +220,7 @@ pub(crate) fn finish(conn: &Connection, scan: ScanId, finish: &Finish) -> Result
         "UPDATE scans SET state = :state, verdict = :verdict, judgement = :judgement, finished_at = :at, deduplicated = :deduplicated, \
          fingerprint = coalesce(:fingerprint, fingerprint), file_name = coalesce(:file_name, file_name), size = coalesce(:size, size), sha256 = coalesce(:sha256, sha256), \
          media_type = coalesce(:media_type, media_type), counted = :counted, lease_until = NULL, started = 0, alone = 0, suspect = 0, \
-         blob = NULL, blob_size = NULL, blob_key = NULL, url = NULL WHERE id = :id",
+         blob = NULL, blob_size = NULL, blob_key = NULL, url = NULL, archive_password = NULL WHERE id = :id",
     )?
     .execute(named_params! {
         ":id": id,
@@ -265,21 +268,23 @@ pub(crate) fn get(conn: &Connection, account: Option<AccountId>, scan: ScanId) -
     if account.is_some_and(|account| account != record.account) { Err(StoreError::NotFound) } else { Ok(record) }
 }
 
-/// What an upload URL leads to.
-pub(crate) fn upload_slot(conn: &Connection, scan: ScanId, token_hash: &[u8; 32], now: Timestamp) -> Result<UploadSlot> {
-    let mut query = conn.prepare_cached("SELECT token_hash FROM scans WHERE id = ?1")?;
-    let stored: Option<[u8; 32]> = query.query_row([scan.to_string()], |row| row.get(0)).optional()?.flatten();
+/// What an upload URL leads to, and the sealed password of its scan.
+pub(crate) fn upload_slot(conn: &Connection, scan: ScanId, token_hash: &[u8; 32], now: Timestamp) -> Result<(UploadSlot, Option<Vec<u8>>)> {
+    let mut query = conn.prepare_cached("SELECT token_hash, archive_password FROM scans WHERE id = ?1")?;
+    let stored = query.query_row([scan.to_string()], |row| Ok((row.get::<_, Option<[u8; 32]>>(0)?, row.get(1)?))).optional()?;
+    let (stored, password) = stored.unwrap_or_default();
     // Digests of random tokens: how many bytes agree tells nothing of use.
     if stored.as_ref() != Some(token_hash) {
-        return Ok(UploadSlot::Unknown);
+        return Ok((UploadSlot::Unknown, None));
     }
     let record = Box::new(get(conn, None, scan)?);
-    Ok(match &record.state {
+    let slot = match &record.state {
         StateRecord::AwaitingUpload { expires_at } if *expires_at > now => UploadSlot::Open(record),
         StateRecord::AwaitingUpload { .. } => UploadSlot::Expired(record),
         StateRecord::Finished { .. } if record.file.is_none() => UploadSlot::Expired(record),
         StateRecord::Pending | StateRecord::Scanning | StateRecord::Finished { .. } => UploadSlot::Used(record),
-    })
+    };
+    Ok((slot, password))
 }
 
 /// The newest judgement of the same bytes that was not itself reused.
@@ -430,6 +435,7 @@ pub(crate) fn record(conn: &Connection, row: &Row<'_>) -> Result<ScanRecord> {
         sequence: number(row, "sequence")?,
         updated_at: time_if_any(row, "updated_at")?,
         webhook,
+        password: None,
     })
 }
 

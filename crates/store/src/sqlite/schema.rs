@@ -8,10 +8,11 @@ use crate::{
 };
 
 /// What version `n` adds stands at place `n - 1`.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("../../migrations/sqlite/0001_first.sql"),
     include_str!("../../migrations/sqlite/0002_deliveries.sql"),
     include_str!("../../migrations/sqlite/0003_secrets.sql"),
+    include_str!("../../migrations/sqlite/0004_passwords.sql"),
 ];
 
 /// The schema this build writes.

@@ -221,3 +221,19 @@ async fn signals_tell_of_work() {
     f.store.complete(lease, outcome(Verdict::Clean)).await.unwrap();
     assert!(signals.events.has_changed().unwrap() && signals.deliveries.has_changed().unwrap());
 }
+
+#[tokio::test]
+async fn a_password_is_given_to_who_runs_the_scan_and_gone_with_the_verdict() {
+    let f = fixture().await;
+    let given = f.store.archive_password(filesafety_model::Password::new("SESAME-PASSWORD").unwrap());
+    let scan = f.queued(|new| new.password = Some(given.clone())).await;
+    assert!(f.store.scan(f.account, scan).await.unwrap().password.is_none(), "it is not for who reads");
+    let claimed = f.store.claim(now(), at(60), 1).await.unwrap().remove(0);
+    assert_eq!(claimed.scan.password, Some(given.clone()));
+    assert!(!format!("{:?} {given:?}", claimed.scan).contains("SESAME"));
+    f.store.release(claimed.lease).await.unwrap();
+    let lease = f.store.claim(now(), at(60), 1).await.unwrap().remove(0).lease;
+    f.store.complete(lease, outcome(Verdict::Clean)).await.unwrap();
+    assert_eq!(f.store.archive_password(given.password.clone()).mark, given.mark);
+    assert_ne!(f.store.archive_password(filesafety_model::Password::new("other").unwrap()).mark, given.mark);
+}

@@ -83,6 +83,7 @@ pub(crate) fn new_scan(account: AccountId) -> NewScan {
         fingerprint: "f1".into(),
         idempotency: None,
         file_name: None,
+        password: None,
     }
 }
 

@@ -115,7 +115,7 @@ impl<'a> Judge<'a> {
 
     /// `None` when an engine panicked: that costs one file, not the run.
     fn scan(&mut self, content: &[u8], name: Option<&str>, share: Share<'_>) -> Option<Report> {
-        let input = Input { content, name, types: self.ask.types };
+        let input = Input { content, name, types: self.ask.types, passwords: &[] };
         let worker = &mut self.worker;
         let outcome = catch_unwind(AssertUnwindSafe(|| match worker.scan(&input, &share) {
             Ok(report) => Some(report),

@@ -2,9 +2,11 @@
 
 use std::io::Read;
 
+use deflate64::Deflate64Decoder;
 use lzma_rust2::LzmaReader;
+use ppmd_rust::{Ppmd8Decoder, RestoreMethod};
 
-use super::records::Facts;
+use super::{explode::Explode, records::Facts};
 use crate::unpack::{
     Decoded, Ended, Sink, Stop, bzip2,
     codec::{Fault, Foreign, Inflate, MAX_WINDOW, Stream},
@@ -28,14 +30,17 @@ pub(super) enum Purpose {
 }
 
 const STORED: u16 = 0;
+const IMPLODE: u16 = 6;
 const DEFLATE: u16 = 8;
+const DEFLATE64: u16 = 9;
 const BZIP2: u16 = 12;
 const LZMA: u16 = 14;
 const ZSTD: u16 = 93;
 const XZ: u16 = 95;
+const PPMD: u16 = 98;
 
 pub(super) fn is_supported(method: u16) -> bool {
-    matches!(method, STORED | DEFLATE | BZIP2 | LZMA | ZSTD | XZ)
+    matches!(method, STORED | IMPLODE | DEFLATE | DEFLATE64 | BZIP2 | LZMA | ZSTD | XZ | PPMD)
 }
 
 /// Whether the data itself tells where it ends.
@@ -46,7 +51,7 @@ pub(super) fn is_self_terminated(method: u16) -> bool {
 impl Reading {
     /// Whether it is what a header promised.
     pub(super) fn fits(&self, facts: &Facts) -> bool {
-        self.fault.is_none() && self.decoded.crc32 == facts.crc32 && self.decoded.bytes == facts.unpacked
+        self.fault.is_none() && (self.decoded.crc32 == facts.crc32 || facts.is_proven) && self.decoded.bytes == facts.unpacked
     }
 }
 
@@ -58,6 +63,9 @@ pub(super) fn read(name: &str, input: &[u8], facts: &Facts, purpose: Purpose, si
         ZSTD => (zstd::window(input), zstd::stream(input)),
         XZ => (xz::window(input), xz::stream(input)),
         LZMA => (lzma_window(input), lzma(input, facts)),
+        IMPLODE => (16 << 10, implode(input, facts)),
+        DEFLATE64 => (256 << 10, Box::new(Foreign::new(input, |input| Ok(Deflate64Decoder::with_buffer(input)), |_| 0))),
+        PPMD => (ppmd_memory(input), ppmd(input, facts)),
         _ => return stored(name, input, purpose, sink),
     };
     sink.hold(held)?;
@@ -103,6 +111,35 @@ fn lzma<'a>(input: &'a [u8], facts: &Facts) -> Box<dyn Stream + 'a> {
 
 fn lzma_window(input: &[u8]) -> u64 {
     u32_at(input, 5).map_or(0, u64::from).min(MAX_WINDOW)
+}
+
+fn implode<'a>(input: &'a [u8], facts: &Facts) -> Box<dyn Stream + 'a> {
+    let (flags, size) = (facts.flags, facts.unpacked);
+    Box::new(Foreign::new(input, move |input| Explode::new(input, flags, size).ok_or(Fault::Damaged), |_| 0))
+}
+
+/// Order less one, megabytes less one, what is done when they are used up (section 5.11).
+fn ppmd<'a>(input: &'a [u8], facts: &Facts) -> Box<dyn Stream + 'a> {
+    let size = facts.unpacked;
+    let open = move |input: &'a [u8]| {
+        let (parameters, data) = u16_at(input, 0).zip(input.get(2..)).ok_or(Fault::Cut)?;
+        if ppmd_memory(input) > MAX_WINDOW {
+            return Err(Fault::Window);
+        }
+        let restore = match parameters >> 12 {
+            0 => RestoreMethod::Restart,
+            1 => RestoreMethod::CutOff,
+            _ => return Err(Fault::Unsupported),
+        };
+        let memory = (u32::from(parameters >> 4 & 0xff) + 1) << 20;
+        let decoder = Ppmd8Decoder::new(data, u32::from(parameters & 15) + 1, memory, restore).map_err(|_| Fault::Damaged)?;
+        Ok(decoder.take(size))
+    };
+    Box::new(Foreign::new(input, open, |_| 0))
+}
+
+fn ppmd_memory(input: &[u8]) -> u64 {
+    u16_at(input, 0).map_or(0, |parameters| (u64::from(parameters >> 4 & 0xff) + 1) << 20)
 }
 
 /// A reader that takes its whole input.

@@ -24,6 +24,20 @@ pub(super) struct Facts {
     pub(super) crc32: u32,
     pub(super) packed: u64,
     pub(super) unpacked: u64,
+    /// Of the last change, in DOS format.
+    pub(super) time: u16,
+    pub(super) aes: Option<Aes>,
+    /// The data carried an authentication code, and it was right: the checksum is then not needed.
+    pub(super) is_proven: bool,
+}
+
+/// How WinZip encrypted the data (extra field 0x9901).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Aes {
+    /// 1, 2, 3: keys of 128, 192, 256 bits.
+    pub(super) strength: u8,
+    /// What the data is once decrypted.
+    pub(super) method: u16,
 }
 
 /// A local header.
@@ -69,10 +83,17 @@ pub(super) struct End {
 }
 
 impl Facts {
+    /// The method of a member that WinZip encrypted.
+    pub(super) const AES: u16 = 99;
+
     pub(super) fn is_encrypted(&self) -> bool {
         const ENCRYPTED: u16 = 1 | 1 << 6;
-        const AES: u16 = 99;
-        self.flags & ENCRYPTED != 0 || self.method == AES
+        self.flags & ENCRYPTED != 0 || self.method == Self::AES
+    }
+
+    /// "Strong encryption" of section 7, which is not opened.
+    pub(super) fn is_strongly_encrypted(&self) -> bool {
+        self.flags & 1 << 6 != 0
     }
 
     pub(super) fn has_descriptor(&self) -> bool {
@@ -115,8 +136,9 @@ impl<'a> Local<'a> {
         let name_start = at.checked_add(LOCAL_BYTES)?;
         let extra_start = name_start.checked_add(usize::from(u16_at(header, 26)?))?;
         let data = extra_start.checked_add(usize::from(u16_at(header, 28)?))?;
-        let (facts, _) = with_zip64(facts, None, content.get(extra_start..data)?);
-        Some(Self { facts, name: content.get(name_start..extra_start)?, data })
+        let extra = content.get(extra_start..data)?;
+        let (facts, _) = with_zip64(facts, None, extra);
+        Some(Self { facts: Facts { aes: aes_field(extra), ..facts }, name: content.get(name_start..extra_start)?, data })
     }
 
     /// Whether it looks like a header and not like four bytes that happen to be its mark.
@@ -138,9 +160,10 @@ impl<'a> Central<'a> {
         let comment = extra_start.checked_add(usize::from(u16_at(header, 30)?))?;
         let end = comment.checked_add(usize::from(u16_at(header, 32)?))?;
         let offset = u32_at(header, 42)?;
-        let (facts, local) = with_zip64(facts_at(header, 8)?, Some(offset), content.get(extra_start..comment)?);
+        let extra = content.get(extra_start..comment)?;
+        let (facts, local) = with_zip64(facts_at(header, 8)?, Some(offset), extra);
         content.get(comment..end)?;
-        Some(Self { facts, name: content.get(name_start..extra_start)?, local, end })
+        Some(Self { facts: Facts { aes: aes_field(extra), ..facts }, name: content.get(name_start..extra_start)?, local, end })
     }
 }
 
@@ -247,6 +270,9 @@ fn facts_at(header: &[u8], at: usize) -> Option<Facts> {
     Some(Facts {
         flags: u16_at(header, at)?,
         method: u16_at(header, at + 2)?,
+        time: u16_at(header, at + 4)?,
+        aes: None,
+        is_proven: false,
         crc32: u32_at(header, at + 8)?,
         packed: u64::from(u32_at(header, at + 12)?),
         unpacked: u64::from(u32_at(header, at + 16)?),
@@ -257,7 +283,7 @@ fn facts_at(header: &[u8], at: usize) -> Option<Facts> {
 fn with_zip64(mut facts: Facts, offset: Option<u32>, extra: &[u8]) -> (Facts, u64) {
     const FULL: u64 = 0xffff_ffff;
     let mut local = offset.map_or(0, u64::from);
-    let mut fields = zip64_field(extra).unwrap_or_default().chunks_exact(8).filter_map(|field| u64_at(field, 0));
+    let mut fields = field(extra, 1).unwrap_or_default().chunks_exact(8).filter_map(|field| u64_at(field, 0));
     let wanted = [Some(&mut facts.unpacked), Some(&mut facts.packed), offset.map(|_| &mut local)];
     for value in wanted.into_iter().flatten().filter(|value| **value == FULL) {
         if let Some(field) = fields.next() {
@@ -267,13 +293,19 @@ fn with_zip64(mut facts: Facts, offset: Option<u32>, extra: &[u8]) -> (Facts, u6
     (facts, local)
 }
 
-fn zip64_field(extra: &[u8]) -> Option<&[u8]> {
+fn aes_field(extra: &[u8]) -> Option<Aes> {
+    let field = field(extra, 0x9901)?;
+    Some(Aes { strength: *field.get(4)?, method: u16_at(field, 5)? })
+}
+
+/// The content of the extra field `id`.
+fn field(extra: &[u8], id: u16) -> Option<&[u8]> {
     let mut at = 0usize;
     loop {
-        let (id, length) = (u16_at(extra, at)?, u16_at(extra, at.checked_add(2)?)?);
+        let length = u16_at(extra, at.checked_add(2)?)?;
         let start = at.checked_add(4)?;
         let end = start.checked_add(usize::from(length))?;
-        if id == 1 {
+        if u16_at(extra, at)? == id {
             return extra.get(start..end);
         }
         at = end;

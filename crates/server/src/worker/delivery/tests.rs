@@ -62,6 +62,7 @@ impl Bench {
             fingerprint: String::new(),
             idempotency: None,
             file_name: None,
+            password: None,
         };
         let file = FileFacts { name: None, size: 0, sha256: Sha256::new([0; 32]), media_type: "text/plain".to_owned() };
         let judgement = Judgement { verdict: Verdict::Clean, virus: None, nsfw: None, coverage: Default::default(), failure: None };

@@ -147,7 +147,7 @@ impl Desk {
             Company::Nobody { .. } => Beside::Nothing,
         };
         self.store.start(lease, beside).await?;
-        let file = FileInHand { content, name: facts.name, types: scan.types, lane };
+        let file = FileInHand { content, name: facts.name, types: scan.types, lane, password: scan.password.clone() };
         let terms = Terms { awaited: &|| self.is_awaited(scan.id), alone: matches!(company, Company::Nobody { .. }) };
         let judged = self.judge.judge(&file, memory, turn, terms).await;
         drop(file);

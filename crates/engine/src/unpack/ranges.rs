@@ -2,12 +2,35 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
+use super::{Sink, Stop};
+
+/// Shorter gaps hold no container.
+const SMALLEST_GAP: usize = 20;
+
+/// What belongs to no member may still be something: it is examined like a member. Gives what was.
+pub(crate) fn examine_gaps(content: &[u8], read: &Ranges, sink: &mut dyn Sink) -> Result<Vec<Range<usize>>, Stop> {
+    let mut examined = Vec::new();
+    for gap in read.gaps(content.len()) {
+        let bytes = content.get(gap.clone()).unwrap_or_default();
+        sink.tick()?;
+        // The same bytes again would be the same container again.
+        if bytes.len() == content.len() || bytes.len() < SMALLEST_GAP || bytes.iter().all(|&byte| byte == 0) {
+            continue;
+        }
+        let trailing = gap.end == content.len();
+        sink.note(if trailing { "bytes after the end" } else { "bytes between the members" });
+        sink.part(&if trailing { "trailing".to_owned() } else { format!("gap-at-{}", gap.start) }, bytes)?;
+        examined.push(gap);
+    }
+    Ok(examined)
+}
+
 /// Disjoint ranges, in order.
 #[derive(Debug, Default)]
-pub(super) struct Ranges(BTreeMap<usize, usize>);
+pub(crate) struct Ranges(BTreeMap<usize, usize>);
 
 impl Ranges {
-    pub(super) fn insert(&mut self, range: Range<usize>) {
+    pub(crate) fn insert(&mut self, range: Range<usize>) {
         let (mut start, mut end) = (range.start, range.end);
         if start >= end {
             return;
@@ -21,17 +44,17 @@ impl Ranges {
     }
 
     /// The end of the range that `at` lies in.
-    pub(super) fn end_of(&self, at: usize) -> Option<usize> {
+    pub(crate) fn end_of(&self, at: usize) -> Option<usize> {
         self.0.range(..=at).next_back().map(|(_, &end)| end).filter(|&end| end > at)
     }
 
     /// Whether a range ends just before `at`.
-    pub(super) fn ends_at(&self, at: usize) -> bool {
+    pub(crate) fn ends_at(&self, at: usize) -> bool {
         self.0.range(..at).next_back().is_some_and(|(_, &end)| end == at)
     }
 
     /// What lies in no range of `0..length`.
-    pub(super) fn gaps(&self, length: usize) -> Vec<Range<usize>> {
+    pub(crate) fn gaps(&self, length: usize) -> Vec<Range<usize>> {
         let mut gaps = Vec::new();
         let mut at = 0;
         for (&start, &end) in &self.0 {
