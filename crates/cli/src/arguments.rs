@@ -59,6 +59,9 @@ pub(crate) enum Command {
     Backup(BackupArguments),
     /// Print the settings in force, and where each came from
     Config(SettingFlags),
+    /// Read foreign content for another process of this program, which starts this
+    #[command(hide = true)]
+    Worker,
 }
 
 #[derive(Debug, Args)]

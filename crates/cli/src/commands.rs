@@ -15,6 +15,7 @@ mod serve;
 mod store;
 mod submit;
 mod webhook;
+mod worker;
 
 use std::{
     io::{self, Write as _},
@@ -53,6 +54,7 @@ pub(crate) fn run(cli: Cli) -> ExitCode {
         Command::Rules(command) => rules::run(command, config),
         Command::Backup(arguments) => backup::run(arguments, config),
         Command::Config(flags) => config::run(flags, config),
+        Command::Worker => return filesafety_sandbox::run_child(),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),

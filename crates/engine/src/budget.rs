@@ -6,11 +6,12 @@ use std::{
 };
 
 use rustix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Serialize};
 
 use crate::unpack::Stop;
 
 /// The bounds of one scan. What lies beyond one is reported as `Heuristics.Limits.*`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// How many containers may enclose an object; an object at this depth is scanned, and not opened.
     pub depth: u32,
@@ -64,6 +65,15 @@ pub(crate) enum Limit {
     Matches,
 }
 
+/// Whose processor time counts as the scan's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CpuClock {
+    /// The calling thread's, where others scan in the same process.
+    Thread,
+    /// All of the process, whose threads all work for this scan.
+    Process,
+}
+
 /// Why a scan stopped before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stopped {
@@ -74,13 +84,14 @@ pub(crate) enum Stopped {
 /// When a scan has to end.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Deadline {
+    clock: CpuClock,
     cpu: Duration,
-    clock: Instant,
+    wall: Instant,
 }
 
 impl Deadline {
     pub(crate) fn has_passed(&self) -> bool {
-        thread_cpu() >= self.cpu || Instant::now() >= self.clock
+        self.clock.now() >= self.cpu || Instant::now() >= self.wall
     }
 }
 
@@ -94,6 +105,7 @@ pub(crate) struct Budget<'a> {
     unpacked: u64,
     held: u64,
     granted: u64,
+    clock: CpuClock,
     cpu_at_start: Duration,
     started: Instant,
     stopped: Option<Stopped>,
@@ -108,6 +120,11 @@ impl Limits {
 
     /// Waiting counts too, or a silent clamd would hold a scan for ever.
     const WALL_PER_CPU: u32 = 5;
+
+    /// How much time may pass on the clock.
+    pub fn wall(&self) -> Duration {
+        self.cpu.saturating_mul(Self::WALL_PER_CPU)
+    }
 }
 
 impl Default for Limits {
@@ -159,10 +176,17 @@ impl<'a> Budget<'a> {
             unpacked: 0,
             held: 0,
             granted: 0,
-            cpu_at_start: thread_cpu(),
+            clock: CpuClock::Thread,
+            cpu_at_start: CpuClock::Thread.now(),
             started: Instant::now(),
             stopped: None,
         }
+    }
+
+    /// Counts processor time by `clock` from here on.
+    pub(crate) fn by(mut self, clock: CpuClock) -> Self {
+        (self.clock, self.cpu_at_start) = (clock, clock.now());
+        self
     }
 
     /// Why [`Stop`] was returned, once it was.
@@ -239,8 +263,8 @@ impl<'a> Budget<'a> {
 
     /// Processor time that is left; zero once the scan has to end.
     pub(crate) fn time_left(&self) -> Duration {
-        let cpu = self.limits.cpu.saturating_sub(thread_cpu().saturating_sub(self.cpu_at_start));
-        let wall = self.limits.cpu.saturating_mul(Limits::WALL_PER_CPU).saturating_sub(self.started.elapsed());
+        let cpu = self.limits.cpu.saturating_sub(self.clock.now().saturating_sub(self.cpu_at_start));
+        let wall = self.limits.wall().saturating_sub(self.started.elapsed());
         cpu.min(wall)
     }
 
@@ -248,8 +272,8 @@ impl<'a> Budget<'a> {
     pub(crate) fn deadline(&self) -> Deadline {
         let wall = self.limits.cpu.saturating_mul(Limits::WALL_PER_CPU);
         // A clock that cannot be reckoned so far ahead leaves the processor time.
-        let clock = self.started.checked_add(wall).unwrap_or_else(|| self.started + Duration::from_secs(86_400));
-        Deadline { cpu: self.cpu_at_start.saturating_add(self.limits.cpu), clock }
+        let wall = self.started.checked_add(wall).unwrap_or_else(|| self.started + Duration::from_secs(86_400));
+        Deadline { clock: self.clock, cpu: self.cpu_at_start.saturating_add(self.limits.cpu), wall }
     }
 
     /// How many bytes may still be unpacked.
@@ -277,9 +301,14 @@ impl Drop for Budget<'_> {
     }
 }
 
-fn thread_cpu() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+impl CpuClock {
+    fn now(self) -> Duration {
+        let time = clock_gettime(match self {
+            Self::Thread => ClockId::ThreadCPUTime,
+            Self::Process => ClockId::ProcessCPUTime,
+        });
+        Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+    }
 }
 
 #[cfg(test)]

@@ -5,10 +5,14 @@
 mod address;
 mod connection;
 
-use std::time::{Duration, Instant};
+use std::{
+    io::{self, Read},
+    time::{Duration, Instant},
+};
 
 pub use address::{ClamdAddress, ClamdAddressError};
 use connection::{Connection, Sent};
+use serde::{Deserialize, Serialize};
 
 /// How to ask clamd.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +25,7 @@ pub struct ClamdConfig {
 }
 
 /// What becomes of an object that clamd did not see for its size. Our own engines saw it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Oversize {
     /// A note in the coverage.
     #[default]
@@ -30,16 +34,23 @@ pub enum Oversize {
     Unexamined,
 }
 
+/// Who asks clamd about one object: this process by its socket, or, where no socket may be opened, another one for it.
+pub trait AskClamd: Send + Sync {
+    /// clamd's word on `object`, which has a size that is to be asked for.
+    fn ask(&self, object: &[u8]) -> ClamdAnswer;
+}
+
 /// A clamd that is asked object by object, each on a connection of its own.
 #[derive(Clone, Debug)]
-pub(crate) struct Clamd {
+pub struct Clamd {
     config: ClamdConfig,
     patience: Patience,
 }
 
 /// clamd's word on one object.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClamdAnswer {
     Clean,
     /// The signature, as clamd names it.
     Found(String),
@@ -63,42 +74,58 @@ const PATIENCE: Patience = Patience { connect: Duration::from_secs(2), answer: D
 const PATIENCE_FOR_PING: Duration = Duration::from_secs(5);
 
 impl Clamd {
-    pub(crate) fn new(config: ClamdConfig) -> Self {
+    /// Nothing is connected before the first question.
+    pub fn new(config: ClamdConfig) -> Self {
         Self { config, patience: PATIENCE }
     }
 
-    /// Sends the object and waits for the verdict: at most 2 s to connect and 130 s from there.
-    pub(crate) fn scan(&self, object: &[u8]) -> Answer {
-        let too_large = u64::try_from(object.len()).map_or(true, |bytes| bytes > self.config.max_bytes);
-        if too_large {
-            return Answer::TooLarge;
+    /// Sends `length` bytes of `object` and waits for the verdict: at most 2 s to connect and 130 s from there. An object that ends
+    /// early has no answer.
+    pub fn scan(&self, object: &mut dyn Read, length: u64) -> ClamdAnswer {
+        if length > self.config.max_bytes {
+            return ClamdAnswer::TooLarge;
         }
-        match self.ask(|connection| connection.send_stream(object), self.patience.answer) {
+        match self.converse(|connection| connection.send_stream(object, length), self.patience.answer) {
             Ok(reply) => parse_verdict(&reply),
-            Err(reason) => Answer::Unavailable(reason),
+            Err(reason) => ClamdAnswer::Unavailable(reason),
         }
     }
 
     /// Whether clamd answers at all.
-    pub(crate) fn ping(&self) -> Result<(), String> {
-        let reply = self.ask(|connection| connection.send(b"zPING\0"), self.patience.answer.min(PATIENCE_FOR_PING))?;
+    ///
+    /// # Errors
+    /// What keeps it from answering.
+    pub fn ping(&self) -> Result<(), String> {
+        let reply = self.converse(|connection| connection.send(b"zPING\0"), self.patience.answer.min(PATIENCE_FOR_PING))?;
         if reply == "PONG" { Ok(()) } else { Err(format!("clamd at {} answered a ping with {reply:?}", self.config.address)) }
     }
 
-    fn ask(&self, send: impl FnOnce(&mut Connection) -> std::io::Result<Sent>, answer: Duration) -> Result<String, String> {
+    fn converse(&self, send: impl FnOnce(&mut Connection) -> io::Result<Sent>, answer: Duration) -> Result<String, String> {
         let address = &self.config.address;
         let connected = Connection::open(address, self.patience.connect, |accepted: Instant| accepted + answer);
         let mut connection = connected.map_err(|error| format!("clamd at {address} cannot be reached: {error}"))?;
         let sent = send(&mut connection);
+        if matches!(sent, Ok(Sent::Cut)) {
+            return Err("the object broke off on its way to clamd".to_owned());
+        }
         let reply = connection.read_reply();
         match (sent, reply) {
             (Ok(Sent::Whole), Ok(reply)) => Ok(reply),
             // clamd answers and closes in the middle of a stream that is over its limit, so that a failed write may have an answer.
-            (Ok(Sent::Interrupted) | Err(_), Ok(reply)) if is_refusal(&reply) => Ok(reply),
-            (Ok(Sent::Interrupted), Ok(reply)) => Err(format!("clamd at {address} answered {reply:?} before it had the object")),
-            (Ok(Sent::Whole | Sent::Interrupted), Err(error)) => Err(format!("clamd at {address} gave no answer: {error}")),
+            (Ok(Sent::Interrupted | Sent::Cut) | Err(_), Ok(reply)) if is_refusal(&reply) => Ok(reply),
+            (Ok(Sent::Interrupted | Sent::Cut), Ok(reply)) => {
+                Err(format!("clamd at {address} answered {reply:?} before it had the object"))
+            }
+            (Ok(Sent::Whole | Sent::Interrupted | Sent::Cut), Err(error)) => Err(format!("clamd at {address} gave no answer: {error}")),
             (Err(error), _) => Err(format!("clamd at {address} did not take the object: {error}")),
         }
+    }
+}
+
+impl AskClamd for Clamd {
+    fn ask(&self, mut object: &[u8]) -> ClamdAnswer {
+        let length = object.len() as u64;
+        self.scan(&mut object, length)
     }
 }
 
@@ -107,17 +134,17 @@ fn is_refusal(reply: &str) -> bool {
     reply.ends_with(" ERROR")
 }
 
-fn parse_verdict(reply: &str) -> Answer {
+fn parse_verdict(reply: &str) -> ClamdAnswer {
     if reply.ends_with("size limit exceeded. ERROR") {
-        return Answer::TooLarge;
+        return ClamdAnswer::TooLarge;
     }
-    let Some(verdict) = reply.strip_prefix("stream: ") else { return Answer::Unavailable(format!("clamd answered {reply:?}")) };
+    let Some(verdict) = reply.strip_prefix("stream: ") else { return ClamdAnswer::Unavailable(format!("clamd answered {reply:?}")) };
     if verdict == "OK" {
-        return Answer::Clean;
+        return ClamdAnswer::Clean;
     }
     match verdict.strip_suffix(" FOUND") {
-        Some(signature) if !signature.is_empty() => Answer::Found(signature.to_owned()),
-        Some(_) | None => Answer::Unavailable(format!("clamd answered {reply:?}")),
+        Some(signature) if !signature.is_empty() => ClamdAnswer::Found(signature.to_owned()),
+        Some(_) | None => ClamdAnswer::Unavailable(format!("clamd answered {reply:?}")),
     }
 }
 

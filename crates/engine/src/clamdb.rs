@@ -138,7 +138,6 @@ impl Database {
     }
 
     /// A file from which [`Database::of_file`] makes the same, also in another process.
-    #[cfg_attr(not(test), allow(dead_code, reason = "for processes that scan apart from the one that loads"))]
     pub(crate) fn file(&self) -> BorrowedFd<'_> {
         self.block.file()
     }
@@ -147,7 +146,6 @@ impl Database {
     ///
     /// # Errors
     /// It is something else.
-    #[cfg_attr(not(test), allow(dead_code, reason = "for processes that scan apart from the one that loads"))]
     pub(crate) fn of_file(file: OwnedFd) -> Result<Self, LoadError> {
         Self::read(&Block::open(file).map_err(|error| LoadError::Signatures { message: error.to_string() })?)
     }

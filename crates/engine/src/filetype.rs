@@ -1,5 +1,6 @@
 //! The type of content, by the content alone: a name proves nothing.
 
+mod compound;
 mod mail;
 mod table;
 mod zipped;
@@ -36,9 +37,6 @@ pub(crate) enum Format {
     Cpio,
     Rpm,
     Pdf,
-    Mail,
-    Tnef,
-    Cms,
     SevenZip,
     Rar,
     Cab,
@@ -50,6 +48,11 @@ pub(crate) enum Format {
     Snappy,
     Szdd,
     Chm,
+    Ole,
+    Rtf,
+    Mail,
+    Tnef,
+    Cms,
 }
 
 /// The MIME type by content, `application/octet-stream` where nothing is known.
@@ -67,9 +70,6 @@ pub fn media_type(content: &[u8]) -> &'static str {
         FileType::Container(Format::Cpio) => "application/x-cpio",
         FileType::Container(Format::Rpm) => "application/x-rpm",
         FileType::Container(Format::Pdf) => "application/pdf",
-        FileType::Container(Format::Mail) => "message/rfc822",
-        FileType::Container(Format::Tnef) => "application/vnd.ms-tnef",
-        FileType::Container(Format::Cms) => "application/pkcs7-mime",
         FileType::Container(Format::Chm) => "application/vnd.ms-htmlhelp",
         FileType::Container(Format::Lha) => "application/x-lzh-compressed",
         FileType::Container(Format::Arj) => "application/x-arj",
@@ -81,6 +81,11 @@ pub fn media_type(content: &[u8]) -> &'static str {
         FileType::Container(Format::Iso) => "application/x-iso9660-image",
         FileType::Container(Format::Rar) => "application/vnd.rar",
         FileType::Container(Format::SevenZip) => "application/x-7z-compressed",
+        FileType::Container(Format::Ole) => compound::media_type(content),
+        FileType::Container(Format::Rtf) => "application/rtf",
+        FileType::Container(Format::Mail) => "message/rfc822",
+        FileType::Container(Format::Tnef) => "application/vnd.ms-tnef",
+        FileType::Container(Format::Cms) => "application/pkcs7-mime",
         FileType::Unsupported(_) | FileType::Leaf => table::media_type(content).unwrap_or_else(|| text_type(content)),
     }
 }
@@ -118,7 +123,7 @@ pub(crate) fn identify(content: &[u8]) -> FileType {
 /// Whether its parts are parts of one thing, as the macros of a document are; the members of an archive are things of their own.
 pub(crate) fn is_document(file_type: FileType, content: &[u8]) -> bool {
     match file_type {
-        FileType::Container(Format::Pdf) => true,
+        FileType::Container(Format::Pdf | Format::Ole | Format::Rtf) => true,
         FileType::Container(Format::Zip) => zipped::is_document(content),
         FileType::Container(
             Format::Gzip
@@ -131,9 +136,6 @@ pub(crate) fn is_document(file_type: FileType, content: &[u8]) -> bool {
             | Format::Ar
             | Format::Cpio
             | Format::Rpm
-            | Format::Mail
-            | Format::Tnef
-            | Format::Cms
             | Format::SevenZip
             | Format::Rar
             | Format::Cab
@@ -144,9 +146,12 @@ pub(crate) fn is_document(file_type: FileType, content: &[u8]) -> bool {
             | Format::Compress
             | Format::Lz4
             | Format::Snappy
-            | Format::Szdd,
+            | Format::Szdd
+            | Format::Mail
+            | Format::Tnef
+            | Format::Cms,
         ) => false,
-        FileType::Unsupported(detail) => matches!(detail, "Ole2" | "Rtf" | "OneNote"),
+        FileType::Unsupported(detail) => detail == "OneNote",
         FileType::Leaf => false,
     }
 }
@@ -165,6 +170,8 @@ fn format_of(content: &[u8]) -> Option<Format> {
         [b'!', b'<', b'a', b'r', b'c', b'h', b'>', b'\n', _, ..] => Some(Format::Ar),
         [0xed, 0xab, 0xee, 0xdb, ..] => Some(Format::Rpm),
         [b'L', b'Z', b'I', b'P', 1, ..] => Some(Format::Lzip),
+        _ if unpack::ole_starts(content) => Some(Format::Ole),
+        _ if unpack::rtf_starts(content) => Some(Format::Rtf),
         _ if unpack::tnef_starts(content) => Some(Format::Tnef),
         _ if unpack::cms_starts(content) => Some(Format::Cms),
         _ if unpack::cpio_starts(content) => Some(Format::Cpio),
@@ -279,7 +286,12 @@ mod tests {
 
     #[test]
     fn formats_that_stay_closed_have_a_name() {
-        for (content, detail) in [(&b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1 and more"[..], "Ole2"), (b"{\\rtf1 hello}", "Rtf")] {
+        for (content, detail) in [
+            (&b"ISc(\x01 and more"[..], "InstallShield"),
+            (b"xar!\0\x1c and more", "Xar"),
+            (b"MSWIM\0\0\0 and more", "Wim"),
+            (b"hsqs and more", "Squashfs"),
+        ] {
             assert_eq!(identify(content), FileType::Unsupported(detail), "{detail}");
         }
     }

@@ -7,10 +7,13 @@
 //! `allow.sha256` and `*.allow.sha256` hold what is vouched for, in the same form. Allowances by MD5 or SHA-1 are refused: who can make two
 //! files of one digest could have one of them allowed for the other.
 
+mod packed;
+
 use std::{
     collections::HashMap,
     fs::File,
     io::{BufRead, BufReader, Read},
+    os::fd::{BorrowedFd, OwnedFd},
     path::Path,
 };
 
@@ -23,16 +26,10 @@ use crate::{
     LoadError,
     yara::{Hit, folder},
 };
+use packed::{List, Packed, Unpacked};
 
 /// All digests in force.
-pub struct HashLists {
-    allowed: List<32>,
-    sha256: List<32>,
-    sha1: List<20>,
-    md5: List<16>,
-    names: Vec<Box<str>>,
-    fingerprint: [u8; 32],
-}
+pub struct HashLists(Packed);
 
 impl HashLists {
     /// Reads every list of `dir`. The first line that is none of the above refuses all, with its file and number.
@@ -46,7 +43,17 @@ impl HashLists {
         for path in paths {
             reading.read(&path)?;
         }
-        Ok(reading.finish())
+        reading.finish()
+    }
+
+    /// Those of another process of this program, by what [`HashLists::file`] gave there.
+    pub(crate) fn shared(file: OwnedFd) -> Result<Self, LoadError> {
+        Ok(Self(Packed::map(file)?))
+    }
+
+    /// A sealed file that holds them all.
+    pub(crate) fn file(&self) -> BorrowedFd<'_> {
+        self.0.file()
     }
 
     /// One list alone.
@@ -56,7 +63,7 @@ impl HashLists {
     pub(crate) fn of_file(path: &Path) -> Result<Self, LoadError> {
         let mut reading = Reading::default();
         reading.read(path)?;
-        Ok(reading.finish())
+        reading.finish()
     }
 
     /// Whether a list of this name may have this line.
@@ -69,15 +76,15 @@ impl HashLists {
     pub(crate) fn of_bytes(name: &str, text: &[u8]) -> Result<Self, LoadError> {
         let mut reading = Reading::default();
         reading.read_lines(Path::new(name), text)?;
-        Ok(reading.finish())
+        reading.finish()
     }
 
     /// What the lists call this object. A digest is computed only where a list of its kind has entries.
     pub(crate) fn lookup(&self, object: &[u8]) -> Vec<Hit> {
         let found = [
-            self.sha256.lookup("Hash.Sha256", &self.names, || Sha256::digest(object).into()),
-            self.sha1.lookup("Hash.Sha1", &self.names, || Sha1::digest(object).into()),
-            self.md5.lookup("Hash.Md5", &self.names, || Md5::digest(object).into()),
+            self.signature(self.0.sha256, "Hash.Sha256", || Sha256::digest(object).into()),
+            self.signature(self.0.sha1, "Hash.Sha1", || Sha1::digest(object).into()),
+            self.signature(self.0.md5, "Hash.Md5", || Md5::digest(object).into()),
         ];
         let mut hits: Vec<_> = found.into_iter().flatten().map(|signature| Hit { kind: Kind::Malware, signature }).collect();
         hits.dedup();
@@ -86,36 +93,46 @@ impl HashLists {
 
     /// What the lists say of content of which only the SHA-256 is known. Lists by MD5 and SHA-1 say nothing of it.
     pub fn listing(&self, digest: &filesafety_model::Sha256) -> Listing {
-        if self.allowed.position(digest.as_bytes()).is_some() {
+        if self.0.find(self.0.allowed, digest.as_bytes()).is_some() {
             return Listing::Allowed;
         }
-        let signature = self.sha256.lookup("Hash.Sha256", &self.names, || *digest.as_bytes());
+        let signature = self.signature(self.0.sha256, "Hash.Sha256", || *digest.as_bytes());
         signature.map_or(Listing::Unlisted, |signature| Listing::Malware { signature })
     }
 
     /// Whether the operator vouches for this object.
     pub(crate) fn allows(&self, object: &[u8]) -> bool {
-        !self.allowed.entries.is_empty() && self.allowed.position(&Sha256::digest(object).into()).is_some()
+        self.0.allowed.len() > 0 && self.0.find(self.0.allowed, &Sha256::digest(object).into()).is_some()
     }
 
     /// Whether [`HashLists::listing`] can say anything but [`Listing::Unlisted`].
     pub fn can_look_back(&self) -> bool {
-        !self.allowed.entries.is_empty() || !self.sha256.entries.is_empty()
+        self.0.allowed.len() > 0 || self.0.sha256.len() > 0
     }
 
     /// Digests of malware in force, of all kinds.
     pub(crate) fn count(&self) -> usize {
-        self.sha256.entries.len() + self.sha1.entries.len() + self.md5.entries.len()
+        self.0.sha256.len() + self.0.sha1.len() + self.0.md5.len()
     }
 
     /// Digests that the operator vouches for.
     pub(crate) fn allowed_count(&self) -> usize {
-        self.allowed.entries.len()
+        self.0.allowed.len()
     }
 
     /// Changes with whatever can change a result.
     pub(crate) fn fingerprint(&self) -> [u8; 32] {
-        self.fingerprint
+        self.0.fingerprint
+    }
+
+    /// What `list` calls the digest; it is computed only where the list has entries.
+    fn signature<const N: usize>(&self, list: List<N>, unnamed: &str, digest: impl FnOnce() -> [u8; N]) -> Option<String> {
+        if list.len() == 0 {
+            return None;
+        }
+        let digest = digest();
+        let name = self.0.find(list, &digest)?;
+        Some(self.0.name(name).unwrap_or_else(|| unnamed_signature(unnamed, &digest)))
     }
 }
 
@@ -124,36 +141,15 @@ const MAX_LINE: usize = 4096;
 /// Longer names are refused.
 const MAX_NAME: usize = 255;
 
-/// Entries sorted by digest, one for each digest; the number is the name's place. Four bytes of overhead an entry: lists have millions.
-struct List<const N: usize> {
-    entries: Vec<([u8; N], u32)>,
-}
-
 /// The place of no name.
 const UNNAMED: u32 = u32::MAX;
 
-impl<const N: usize> List<N> {
-    fn new(mut entries: Vec<([u8; N], u32)>) -> Self {
-        // Stable, so that of two names of one digest the first read stays.
-        entries.sort_by_key(|entry| entry.0);
-        entries.dedup_by_key(|entry| entry.0);
-        entries.shrink_to_fit();
-        Self { entries }
-    }
-
-    fn lookup(&self, unnamed: &str, names: &[Box<str>], digest: impl FnOnce() -> [u8; N]) -> Option<String> {
-        if self.entries.is_empty() {
-            return None;
-        }
-        let digest = digest();
-        let &(_, name) = self.entries.get(self.position(&digest)?)?;
-        let name = usize::try_from(name).ok().and_then(|place| names.get(place));
-        Some(name.map_or_else(|| unnamed_signature(unnamed, &digest), |name| name.to_string()))
-    }
-
-    fn position(&self, digest: &[u8; N]) -> Option<usize> {
-        self.entries.binary_search_by_key(digest, |entry| entry.0).ok()
-    }
+/// In the order of the digests, one for each.
+fn sorted<const N: usize>(mut entries: Vec<([u8; N], u32)>) -> Vec<([u8; N], u32)> {
+    // Stable, so that of two names of one digest the first read stays.
+    entries.sort_by_key(|entry| entry.0);
+    entries.dedup_by_key(|entry| entry.0);
+    entries
 }
 
 fn unnamed_signature(family: &str, digest: &[u8]) -> String {
@@ -344,15 +340,16 @@ impl Reading {
         Ok(place)
     }
 
-    fn finish(self) -> HashLists {
-        HashLists {
-            allowed: List::new(self.allowed),
-            sha256: List::new(self.sha256),
-            sha1: List::new(self.sha1),
-            md5: List::new(self.md5),
-            names: self.names,
+    fn finish(self) -> Result<HashLists, LoadError> {
+        let unpacked = Unpacked {
+            allowed: sorted(self.allowed),
+            sha256: sorted(self.sha256),
+            sha1: sorted(self.sha1),
+            md5: sorted(self.md5),
+            names: &self.names,
             fingerprint: self.digest.finalize().into(),
-        }
+        };
+        Ok(HashLists(unpacked.pack()?))
     }
 }
 

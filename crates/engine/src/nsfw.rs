@@ -38,7 +38,6 @@ pub(crate) struct PictureLimits {
 /// The image classifier, loaded once and shared by all threads.
 pub(crate) struct Classifier {
     network: Network,
-    fingerprint: [u8; 32],
 }
 
 impl Classifier {
@@ -47,15 +46,21 @@ impl Classifier {
     /// # Errors
     /// [`LoadError::Model`] when the runtime does not take it.
     pub(crate) fn load() -> Result<Self, LoadError> {
-        let mut hash = Sha256::new();
-        hash.update(b"judgement 2\0");
-        hash.update(network::MODEL);
-        Ok(Self { network: Network::load()?, fingerprint: hash.finalize().into() })
+        Ok(Self { network: Network::load()? })
     }
 
     /// Changes whenever the same picture might be judged differently.
-    pub(crate) fn fingerprint(&self) -> [u8; 32] {
-        self.fingerprint
+    pub(crate) fn fingerprint() -> [u8; 32] {
+        let mut hash = Sha256::new();
+        hash.update(b"judgement 2\0");
+        hash.update(network::MODEL);
+        hash.finalize().into()
+    }
+
+    /// Judges an even picture, so that whatever comes to be with the first judgement is there.
+    pub(crate) fn warm_up(&self) {
+        // What it says of nothing is of no interest.
+        let _ = self.network.run(&network::Planes::zeros([1, 3, network::SIDE, network::SIDE]));
     }
 
     /// Judges one picture on the calling thread. Alpha is laid over white, an orientation is applied, as a browser shows it.

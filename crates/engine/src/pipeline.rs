@@ -15,7 +15,7 @@ use filesafety_model::{
 use crate::{
     ConfiguredClamd, Engine, Grant, Input, Memory, MemoryShort, Oversize,
     budget::{Budget, Deadline, Limit, Stopped},
-    clamd::Answer,
+    clamd::ClamdAnswer,
     clamdb::Object,
     facts::{Fact, Gathered, Gathering, suspicions},
     filetype::{FileType, Format, identify, is_document},
@@ -117,7 +117,7 @@ impl<'a, 'r> Walk<'a, 'r> {
         Self {
             engine,
             scanner,
-            budget: Budget::new(&engine.limits, input.content.len() as u64, memory),
+            budget: Budget::new(&engine.limits, input.content.len() as u64, memory).by(engine.clock),
             passwords: passwords.collect(),
             virus: None,
             pictures: None,
@@ -253,20 +253,21 @@ impl Walk<'_, '_> {
     }
 
     fn ask_clamd(&mut self, content: &[u8]) -> Vec<Hit> {
-        let (Some(findings), Some(ConfiguredClamd { daemon, oversize })) = (self.virus.as_mut(), &self.engine.clamd) else {
+        let (Some(findings), Some(ConfiguredClamd { daemon, max_bytes, oversize })) = (self.virus.as_mut(), &self.engine.clamd) else {
             return Vec::new();
         };
         if findings.clamd_silence.is_some() {
             return Vec::new();
         }
-        match daemon.scan(content) {
-            Answer::Clean => {}
-            Answer::Found(signature) => return vec![Hit { signature, kind: Kind::Malware }],
-            Answer::TooLarge => match oversize {
+        let answer = if content.len() as u64 > *max_bytes { ClamdAnswer::TooLarge } else { daemon.ask(content) };
+        match answer {
+            ClamdAnswer::Clean => {}
+            ClamdAnswer::Found(signature) => return vec![Hit { signature, kind: Kind::Malware }],
+            ClamdAnswer::TooLarge => match oversize {
                 Oversize::Note => self.coverage.add_note(&self.path, "too large for clamd"),
                 Oversize::Unexamined => self.coverage.add_unexamined(Unexamined::new(&self.path, Reason::Limit, "Clamd")),
             },
-            Answer::Unavailable(message) => findings.clamd_silence = Some(message),
+            ClamdAnswer::Unavailable(message) => findings.clamd_silence = Some(message),
         }
         Vec::new()
     }
@@ -309,7 +310,7 @@ impl Walk<'_, '_> {
                 unpack::open(format, content, name, self)?;
                 match format {
                     // Readers of these look beyond the format's own bytes, and so does the search.
-                    Format::Pdf | Format::Mail | Format::Tnef | Format::Cms => search::embedded(content, self)?,
+                    Format::Pdf | Format::Rtf | Format::Mail | Format::Tnef | Format::Cms => search::embedded(content, self)?,
                     // What follows the end was examined as an object.
                     Format::Zip
                     | Format::Gzip
@@ -332,14 +333,18 @@ impl Walk<'_, '_> {
                     | Format::Chm
                     | Format::Rar
                     | Format::Cab
-                    | Format::Iso => {}
+                    | Format::Iso
+                    | Format::Ole => {}
                 }
             }
             FileType::Unsupported(detail) => {
                 self.coverage.add_unexamined(Unexamined::new(&self.path, Reason::Unsupported, detail));
                 search::embedded(content, self)?;
             }
-            FileType::Leaf => search::leaf(content, self)?,
+            FileType::Leaf => {
+                unpack::look(content, self)?;
+                search::leaf(content, self)?;
+            }
         }
         if self.door == Door::Refused {
             self.limit(Limit::Depth);

@@ -24,6 +24,7 @@ pub(crate) fn embedded(content: &[u8], sink: &mut dyn Sink) -> Result<(), Stop> 
     for codec in [&Codec::GZIP, &Codec::BZIP2, &Codec::XZ, &Codec::ZSTD, &Codec::LZIP] {
         streams(codec, content, sink)?;
     }
+    unpack::open_embedded_ole(content, sink)?;
     whole_headers(content, sink)?;
     installers(content, sink)
 }

@@ -1,5 +1,6 @@
 //! Opening containers: one module per format, every byte through the budget.
 
+mod active_mime;
 mod ar;
 mod arj;
 mod bzip2;
@@ -9,22 +10,30 @@ mod cms;
 mod codec;
 mod compress;
 mod cpio;
+mod excel;
+mod field;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod gzip;
 mod iso;
 mod lha;
 mod lz4;
+mod lzfu;
 mod lzh;
 mod lzma;
 mod mail;
 mod nsis;
+mod office_crypt;
+mod office_xml;
+mod ole;
 mod pdf;
 mod ranges;
 mod rar;
 mod rpm;
+mod rtf;
 mod sevenz;
 mod solid;
+mod source;
 mod streams;
 mod stretches;
 mod szdd;
@@ -33,6 +42,7 @@ mod tar;
 mod tests;
 mod tnef;
 mod udf;
+mod vba;
 mod xz;
 mod zip;
 mod zstd;
@@ -55,7 +65,9 @@ pub(crate) use lz4::starts_after_skippable as lz4_starts;
 pub(crate) use lzma::is_alone as lzma_starts;
 pub(crate) use mail::{base64_of, percent};
 pub(crate) use nsis::{MARK as NSIS_MARK, open as open_nsis};
+pub(crate) use ole::{open_embedded as open_embedded_ole, starts as ole_starts};
 pub(crate) use rar::starts as rar_starts;
+pub(crate) use rtf::starts as rtf_starts;
 pub(crate) use sevenz::starts as sevenz_starts;
 pub(crate) use streams::{Codec, Start, walk as walk_streams};
 pub(crate) use szdd::starts as szdd_starts;
@@ -212,9 +224,6 @@ pub(crate) fn open(format: Format, content: &[u8], name: Option<&str>, sink: &mu
         Format::Cpio => cpio::open(content, sink),
         Format::Rpm => rpm::open(content, sink),
         Format::Pdf => pdf::open(content, sink),
-        Format::Mail => mail::open(content, sink),
-        Format::Tnef => tnef::open(content, sink),
-        Format::Cms => cms::open(content, sink),
         Format::Compress => streams::open(&Codec::COMPRESS, content, name, sink),
         Format::Lz4 => streams::open(&Codec::LZ4, content, name, sink),
         Format::Snappy => streams::open(&Codec::SNAPPY, content, name, sink),
@@ -226,7 +235,23 @@ pub(crate) fn open(format: Format, content: &[u8], name: Option<&str>, sink: &mu
         Format::Iso => iso::open(content, sink),
         Format::Rar => rar::open(content, sink),
         Format::SevenZip => sevenz::open(content, sink),
+        Format::Ole => ole::open(content, sink),
+        Format::Rtf => rtf::open(content, sink),
+        Format::Mail => mail::open(content, sink),
+        Format::Tnef => tnef::open(content, sink),
+        Format::Cms => cms::open(content, sink),
     }
+}
+
+/// Looks at an object that is no container by its type, and yet a part of a document that holds or does something.
+pub(crate) fn look(content: &[u8], sink: &mut dyn Sink) -> Result<(), Stop> {
+    if excel::binary_starts(content) {
+        return excel::open_binary(content, sink);
+    }
+    if active_mime::starts(content) {
+        return active_mime::open(content, sink);
+    }
+    office_xml::open(content, sink)
 }
 
 /// The little-endian number at `at`, if all of it is there.

@@ -19,6 +19,7 @@ use std::{
     time::Duration,
 };
 
+use filesafety_mapped::Sealing;
 use filesafety_model::Kind;
 use sha2::{Digest, Sha256};
 use yara_x::{Compiler, MetaValue, SourceCode};
@@ -83,6 +84,17 @@ impl Rules {
             }
         }
         Ok(rules)
+    }
+
+    /// In a form that [`Rules::of_bytes`] reads, and only in a process of this same program: it holds machine code.
+    pub(crate) fn write_to(&self, file: &mut Sealing) -> Result<(), LoadError> {
+        self.compiled.serialize_into(file).map_err(|error| LoadError::Rules { message: error.to_string() })
+    }
+
+    /// What [`Rules::write_to`] wrote.
+    pub(crate) fn of_bytes(bytes: &[u8], fingerprint: [u8; 32]) -> Result<Self, LoadError> {
+        let compiled = yara_x::Rules::deserialize(bytes).map_err(|error| LoadError::Rules { message: error.to_string() })?;
+        Ok(Self { compiled, fingerprint })
     }
 
     /// A scanner for one thread. Making one costs some 0.3 ms, so keep it.

@@ -297,6 +297,16 @@ pub struct Report {
     pub notes: Vec<Note>,
 }
 
+impl Report {
+    /// Of a file whose scan ended without an outcome, for a `reason` that lies in the file: nothing of it was seen.
+    pub fn unseen(required: &[EngineName], reason: Reason, detail: &str) -> Self {
+        let answered = |engine: &_| EngineReport { engine: *engine, outcome: EngineOutcome::Examined, detections: Vec::new() };
+        let mut coverage = Coverage::default();
+        coverage.add_unexamined(Unexamined::new("", reason, detail));
+        Self { engines: required.iter().map(answered).collect(), coverage, pictures: Some(Pictures::default()), notes: Vec::new() }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -12,6 +12,7 @@ use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use filesafety_engine::{ClamdAddress, ClamdConfig, Limits, Oversize};
 use filesafety_model::{Password, Policy, RetrySchedule, UnexaminedPolicy};
+use filesafety_sandbox::Confinement;
 
 use crate::egress::IpNet;
 use parse::Reader;
@@ -48,6 +49,8 @@ pub struct Config {
     pub ca_file: Option<PathBuf>,
     pub policy: Policy,
     pub rules_dir: Option<PathBuf>,
+    /// What the processes that scan give up.
+    pub confinement: Confinement,
     /// Tried on whatever is encrypted.
     pub archive_passwords: Vec<Password>,
     pub clamd: Option<ClamdConfig>,
@@ -168,6 +171,7 @@ impl Config {
             ca_file: read.optional_path("ca_file"),
             policy,
             rules_dir: read.optional_path("rules_dir"),
+            confinement: confinement(&read)?,
             archive_passwords: read.passwords("archive_passwords")?,
             clamd: clamd(&read, &policy)?,
             limits: limits(&read)?,
@@ -250,6 +254,17 @@ fn clamd(read: &Reader<'_>, policy: &Policy) -> Result<Option<ClamdConfig>, Conf
         UnexaminedPolicy::Infected => Oversize::Unexamined,
     };
     Ok(address.map(|address| ClamdConfig { address, max_bytes, oversize }))
+}
+
+fn confinement(read: &Reader<'_>) -> Result<Confinement, ConfigError> {
+    match (read.flag("sandbox")?, read.flag("require_sandbox")?) {
+        (true, false) => Ok(Confinement::On),
+        (true, true) => Ok(Confinement::Required),
+        (false, false) => Ok(Confinement::Off),
+        (false, true) => Err(ConfigError::Conflict(
+            "FILESAFETY_SANDBOX is off, and FILESAFETY_REQUIRE_SANDBOX asks for it; unset one of the two.".to_owned(),
+        )),
+    }
 }
 
 fn limits(read: &Reader<'_>) -> Result<Limits, ConfigError> {

@@ -18,6 +18,7 @@ mod worker;
 
 use std::sync::Arc;
 
+use filesafety_sandbox::Program;
 use tokio::sync::watch;
 
 pub use api::auth::{KEY_PREFIX, is_well_formed as is_well_formed_key};
@@ -31,17 +32,22 @@ const CLOSING: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Runs the service until `stop` turns true, then drains: no new uploads, running scans finish or go back to the queue.
 ///
-/// `started` is called once, when the service answers.
+/// `program` is started once for each scan thread, as a sandbox. `started` is called once, when the service answers.
 ///
 /// # Errors
 /// What keeps the service from starting; nothing that happens later.
-pub async fn serve(config: Config, stop: watch::Receiver<bool>, started: impl FnOnce(&Started)) -> Result<(), ServeError> {
+pub async fn serve(
+    config: Config,
+    program: Program,
+    stop: watch::Receiver<bool>,
+    started: impl FnOnce(&Started),
+) -> Result<(), ServeError> {
     let listener = Listener::bind(config.listen, config.tls.as_ref()).await?;
     let metrics_listener = match config.metrics_listen {
         Some(address) => Some(Listener::bind(address, None).await?),
         None => None,
     };
-    let (state, facts) = startup::prepare(config, &listener).await?;
+    let (state, facts) = startup::prepare(config, program, &listener).await?;
 
     let mut chores = tokio::task::JoinSet::new();
     chores.spawn(state.desk.clone().serve_queue(state.config.scan_threads.get()));

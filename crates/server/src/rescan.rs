@@ -1,6 +1,6 @@
 //! Looking back: what the lists of digests in force make of content that was scanned before they knew it.
 
-use filesafety_engine::{Engine, HashLists};
+use filesafety_engine::{Blueprint, HashLists};
 use filesafety_model::{DeliveryId, EngineName, EventId, Judgement, Listing, ScanId, Timestamp, Verdict, reconsider};
 use filesafety_store::{Conflict, FirstDelivery, KnownContent, ScanRecord, StateRecord, Store, StoreError, VerdictTurn};
 
@@ -42,7 +42,7 @@ const PAGE: u32 = 1000;
 /// A verdict that is turned by someone else each time it is looked at.
 const TRIES: u32 = 4;
 
-/// Looks up all content that was scanned since `since` in `engine`'s lists, and turns the verdicts that newer entries turn, each in one
+/// Looks up all content that was scanned since `since` in the lists of `blueprint`, and turns the verdicts that newer entries turn, each in one
 /// transaction with its event. `told` hears of each. Safe beside a running service and beside itself; what breaks off in the middle is
 /// taken up by the next look.
 ///
@@ -50,12 +50,12 @@ const TRIES: u32 = 4;
 /// Those of the store; what was turned before stays turned.
 pub async fn look_back(
     store: &Store,
-    engine: &Engine,
+    blueprint: &Blueprint,
     since: Option<Timestamp>,
     mode: Mode,
     mut told: impl FnMut(&TurnedVerdict),
 ) -> Result<LookedBack, StoreError> {
-    let (lists, required) = (engine.hash_lists(), engine.required());
+    let (lists, required) = (blueprint.hash_lists(), blueprint.required());
     let mut looked_back = LookedBack::default();
     if !lists.can_look_back() {
         return Ok(looked_back);
@@ -65,7 +65,7 @@ pub async fn look_back(
         let page = store.contents(place, since, PAGE).await?;
         looked_back.scans += page.contents.len() as u64;
         for content in &page.contents {
-            if let Some((turned, webhook)) = look_at(store, &lists, &required, content, mode).await? {
+            if let Some((turned, webhook)) = look_at(store, lists, required, content, mode).await? {
                 let condemned = matches!(turned.verdict, Verdict::Infected | Verdict::Mixed);
                 *if condemned { &mut looked_back.condemned } else { &mut looked_back.cleared } += 1;
                 looked_back.webhooks += u64::from(webhook);

@@ -4,8 +4,9 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use data_encoding::BASE64URL_NOPAD;
 use filesafety::SigningSecret;
-use filesafety_engine::{Engine, LoadError};
+use filesafety_engine::{Blueprint, LoadError};
 use filesafety_model::{AccountId, KeyId, SecretId};
+use filesafety_sandbox::{Pool, PoolConfig, Program, StartError, Warmth};
 use filesafety_store::{Access, Account, Conflict, MasterKey, MasterKeyError, NewKey, OpenError, Options, Store, StoreError};
 use sha2::Digest as _;
 use tokio::sync::Notify;
@@ -57,6 +58,8 @@ pub enum ServeError {
     WebhookSecret(String),
     #[error("the engines do not load: {0}")]
     Engine(#[from] LoadError),
+    #[error("the engines do not start: {0}")]
+    Sandbox(#[from] StartError),
     #[error(transparent)]
     Egress(#[from] EgressError),
     #[error("{0}")]
@@ -81,27 +84,31 @@ pub struct Started {
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// Opens the store, loads the engines, and joins them.
-pub(crate) async fn prepare(config: Config, listener: &Listener) -> Result<(Arc<AppState>, Started), ServeError> {
+pub(crate) async fn prepare(config: Config, program: Program, listener: &Listener) -> Result<(Arc<AppState>, Started), ServeError> {
     let url = listener.url()?;
     if let Some(folder) = config.rules_dir.as_ref().filter(|folder| !folder.is_dir()) {
         return Err(ServeError::RulesDir(folder.clone()));
     }
     let engine_config = engine_config(&config);
+    let pool_config = PoolConfig { program, size: config.scan_threads.get(), warmth: Warmth::All, confinement: config.confinement };
     // The engines load on another thread while the store opens.
-    let engine = tokio::task::spawn_blocking(move || Engine::load(engine_config));
+    let engines = tokio::task::spawn_blocking(move || {
+        let blueprint = Arc::new(Blueprint::load(engine_config)?);
+        Ok::<_, ServeError>((blueprint.clone(), Pool::start(pool_config, blueprint)?))
+    });
     let store = open_store(&config).await?;
     let account = store.ensure_default_account(AccountId::new(clock::now(), clock::entropy()), clock::now()).await?;
     let new_api_key = ensure_api_key(&store, &account, &config).await?;
     let new_webhook_secret = ensure_webhook_secret(&store, &account, &config).await?;
-    let engine = engine.await.map_err(std::io::Error::other)??;
-    let summary = engine.summary();
+    let (blueprint, pool) = engines.await.map_err(std::io::Error::other)??;
+    let summary = blueprint.summary();
 
     let metrics = Arc::new(Metrics::default());
     let gates = Gates::new(store.clone(), config.webhooks.grace);
     let egress = Egress::new(&config)?;
     let deliverer =
         Deliverer::new(store.clone(), egress.clone(), config.webhooks.retry.clone(), config.webhooks.timeout, Arc::new(Notify::new()));
-    let judge = Judge::new(engine, config.scan_threads, config.scan_memory, config.policy)?;
+    let judge = Judge::new(pool, config.scan_threads, config.scan_memory, config.policy)?;
     let parts = DeskParts {
         store: store.clone(),
         judge,
@@ -149,10 +156,13 @@ pub(crate) async fn watch_rules(state: Arc<AppState>, folder: PathBuf) {
         }
         seen = now;
         let config = engine_config(&state.config);
-        match tokio::task::spawn_blocking(move || Engine::load(config)).await {
-            Ok(Ok(engine)) => {
-                let summary = engine.summary();
-                state.desk.judge.threads.replace_engine(engine);
+        match tokio::task::spawn_blocking(move || Blueprint::load(config)).await {
+            Ok(Ok(blueprint)) => {
+                let summary = blueprint.summary();
+                if let Err(error) = state.desk.judge.threads.replace(blueprint).await {
+                    tracing::error!(%error, "the engines do not start with the changed rules; the former stay in force");
+                    continue;
+                }
                 tracing::info!(rules = summary.rules, hashes = summary.hashes, signatures = summary.signatures, "rules reloaded");
             }
             Ok(Err(error)) => tracing::error!(%error, "the changed rules do not load; the former stay in force"),

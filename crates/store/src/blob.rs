@@ -101,14 +101,15 @@ impl Store {
         Ok(BlobWriter { batch: Vec::new(), size: 0, disk: Some(disk) })
     }
 
-    /// The bytes of a claimed scan. `Corrupt` when they are gone, cut or not what was written: they will not come back.
-    pub async fn read_blob(&self, lease: &Lease) -> Result<Vec<u8>> {
+    /// Writes the bytes of a claimed scan to `into`, and gives that back: so the only decrypted copy is where its reader wants it.
+    /// `Corrupt` when they are gone, cut or not what was written: they will not come back.
+    pub async fn read_blob<W: Write + Send + 'static>(&self, lease: &Lease, into: W) -> Result<W> {
         let lease = *lease;
         let row = self.read(move |conn| sqlite::queue::blob_of(conn, lease)).await?;
         let key = self.sealer().open(Purpose::UploadKey, &lease.scan.to_string(), &row.sealed_key)?;
         let key: [u8; 32] = key.try_into().map_err(|_| StoreError::Corrupt("an upload's key has another length".into()))?;
         let path = self.blobs().path.join(&row.name);
-        let read = tokio::task::spawn_blocking(move || read_file(&path, &row.name, row.size, &cipher(&key)));
+        let read = tokio::task::spawn_blocking(move || read_file(&path, &row.name, row.size, &cipher(&key), into));
         read.await.map_err(StoreError::unavailable)?
     }
 }
@@ -274,7 +275,7 @@ impl fmt::Debug for Blob {
     }
 }
 
-fn read_file(path: &Path, name: &str, size: u64, cipher: &LessSafeKey) -> Result<Vec<u8>> {
+fn read_file<W: Write>(path: &Path, name: &str, size: u64, cipher: &LessSafeKey, mut into: W) -> Result<W> {
     let damaged = |what: &str| StoreError::Corrupt(format!("the upload {name} {what}"));
     let mut file = match fs::File::open(path) {
         Ok(file) => file,
@@ -283,16 +284,14 @@ fn read_file(path: &Path, name: &str, size: u64, cipher: &LessSafeKey) -> Result
     };
     let chunks = size.div_ceil(CHUNK as u64).max(1);
     let length = file.metadata().map_err(StoreError::unavailable)?.len();
-    // Before the memory for it is taken.
+    // Before anything is read.
     if chunks.checked_mul(TAG as u64).and_then(|tags| tags.checked_add(size)) != Some(length) {
         return Err(damaged("has another length"));
     }
-    let mut bytes = Vec::new();
-    let exact = usize::try_from(size).map_err(StoreError::unavailable)?;
-    bytes.try_reserve_exact(exact).map_err(StoreError::unavailable)?;
+    let mut left = usize::try_from(size).map_err(StoreError::unavailable)?;
     let mut buffer = vec![0; CHUNK + TAG];
     for number in 0..chunks {
-        let sealed = exact.saturating_sub(bytes.len()).min(CHUNK) + TAG;
+        let sealed = left.min(CHUNK) + TAG;
         let chunk = buffer.get_mut(..sealed).ok_or_else(|| damaged("has another length"))?;
         file.read_exact(chunk).map_err(|error| match error.kind() {
             ErrorKind::UnexpectedEof => damaged("was cut"),
@@ -300,9 +299,11 @@ fn read_file(path: &Path, name: &str, size: u64, cipher: &LessSafeKey) -> Result
         })?;
         let last = number + 1 == chunks;
         let opened = cipher.open_in_place(nonce(number, last), Aad::from(name.as_bytes()), chunk);
-        bytes.extend_from_slice(opened.map_err(|_| damaged("is not what was written"))?);
+        let opened = opened.map_err(|_| damaged("is not what was written"))?;
+        left = left.saturating_sub(opened.len());
+        into.write_all(opened).map_err(StoreError::unavailable)?;
     }
-    Ok(bytes)
+    Ok(into)
 }
 
 /// Unique for a key, which has one file.

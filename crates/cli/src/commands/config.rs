@@ -1,19 +1,29 @@
 //! `config`: what is in force, and where each value came from.
 
-use std::path::PathBuf;
+use std::{io::Write as _, path::PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use filesafety_server::config::{Config, Resolved, SETTINGS};
 
-use super::CLEAN;
+use super::{CLEAN, worker};
 use crate::{settings::SettingFlags, terminal::print_table};
 
 pub(super) fn run(flags: SettingFlags, config: Option<PathBuf>) -> Result<u8> {
     let resolved = flags.resolve(config)?;
     print_table(&["setting", "value", "from"], &rows(&resolved))?;
     // After the table: it shows where the value that is refused came from.
-    Config::new(&resolved)?;
+    let config = Config::new(&resolved)?;
+    print_sandbox(&config)?;
     Ok(CLEAN)
+}
+
+/// What the processes that read files give up on this system, with these settings.
+fn print_sandbox(config: &Config) -> Result<()> {
+    let layers = filesafety_sandbox::probe(&worker::program(), config.confinement).context("no sandbox can be started")?;
+    let in_force = layers.in_force.iter().map(|layer| vec![layer.to_string(), "in force".to_owned()]);
+    let missing = layers.missing.iter().map(|(layer, reason)| vec![layer.to_string(), format!("missing: {reason}")]);
+    writeln!(std::io::stdout())?;
+    Ok(print_table(&["sandbox", ""], &in_force.chain(missing).collect::<Vec<_>>())?)
 }
 
 fn rows(resolved: &Resolved) -> Vec<Vec<String>> {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use filesafety_engine::Engine;
+use filesafety_engine::Blueprint;
 use filesafety_model::Timestamp;
 use filesafety_server::rescan::{Mode, TurnedVerdict, look_back};
 
@@ -33,13 +33,13 @@ pub(super) fn run(arguments: RescanArguments, config: Option<PathBuf>) -> Result
             limits: opened.config.limits,
             passwords: opened.config.archive_passwords.clone(),
         };
-        let engine = Engine::load(engine_config).context("the rules do not load")?;
+        let blueprint = Blueprint::load(engine_config).context("the rules do not load")?;
         let mut unheard = None;
         let told = |turned: &TurnedVerdict| {
             // What is turned is turned, whether or not someone reads of it.
             unheard = unheard.take().or(print(turned).err());
         };
-        let looked_back = look_back(&opened.store, &engine, since, mode, told).await?;
+        let looked_back = look_back(&opened.store, &blueprint, since, mode, told).await?;
         opened.store.close().await;
         let would = if mode == Mode::DryRun { "would be " } else { "" };
         writeln!(

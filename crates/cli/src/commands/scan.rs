@@ -8,16 +8,17 @@ mod walk;
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Mutex, PoisonError, mpsc},
+    sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
 };
 
 use anyhow::{Context as _, Result};
-use filesafety_engine::{Config as EngineConfig, Engine};
+use filesafety_engine::{Blueprint, Config as EngineConfig};
 use filesafety_model::{Ask, Password, ScanTypes};
+use filesafety_sandbox::{Pool, PoolConfig, Warmth};
 use filesafety_server::config::Config;
 
-use super::{CLEAN, FOUND, UNSURE};
+use super::{CLEAN, FOUND, UNSURE, worker};
 use crate::{
     arguments::{ScanArguments, ScanType},
     settings::SettingFlags,
@@ -31,8 +32,6 @@ use walk::Target;
 const WAITING: usize = 256;
 /// Files between the one being found and the one being printed. Output keeps the order in which files were found, so that two runs can be compared.
 const AHEAD: usize = 16 * 1024;
-/// A parser may go deep; threads of the standard size are too small for it.
-const STACK: usize = 16 << 20;
 
 /// What the verdicts of all files come to; the worst is the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,9 +68,16 @@ pub(super) fn run(arguments: ScanArguments, config: Option<PathBuf>) -> Result<u
     passwords.extend(config.archive_passwords.iter().cloned());
     let (rules_dir, cache_dir) = (config.rules_dir.clone(), cache_dir());
     let engine = EngineConfig { rules_dir, cache_dir, clamd: config.clamd.clone(), limits: config.limits, passwords };
-    let engine = Engine::load(engine).context("the engines cannot start")?;
+    let blueprint = Arc::new(Blueprint::load(engine).context("the engines cannot start")?);
+    let pool = PoolConfig {
+        program: worker::program(),
+        size: config.scan_threads.get(),
+        warmth: Warmth::AsNeeded,
+        confinement: config.confinement,
+    };
+    let pool = Pool::start(pool, blueprint).context("the engines cannot start")?;
     let mut printer = Printer::new(arguments.json, arguments.quiet);
-    let standing = scan_all(&arguments.paths, &config, &engine, types, &mut printer)?;
+    let standing = scan_all(&arguments.paths, &config, &pool, types, &mut printer)?;
     printer.finish()?;
     Ok(standing.exit_code())
 }
@@ -83,9 +89,9 @@ pub(super) fn cache_dir() -> Option<PathBuf> {
 }
 
 /// One thread walks, several judge, this one prints.
-fn scan_all(paths: &[PathBuf], config: &Config, engine: &Engine, types: ScanTypes, printer: &mut Printer) -> Result<Standing> {
+fn scan_all(paths: &[PathBuf], config: &Config, pool: &Pool, types: ScanTypes, printer: &mut Printer) -> Result<Standing> {
     let memory = ScanMemory::new(config.scan_memory);
-    let ask = Ask { types, required: engine.required() };
+    let ask = Ask { types, required: pool.blueprint().required().to_vec() };
     let (targets, waiting) = mpsc::sync_channel::<(u64, Target)>(WAITING);
     let waiting = Mutex::new(waiting);
     let (outcomes, finished) = mpsc::sync_channel::<(u64, Outcome)>(WAITING);
@@ -104,7 +110,7 @@ fn scan_all(paths: &[PathBuf], config: &Config, engine: &Engine, types: ScanType
         for _ in 0..config.scan_threads.get() {
             let (outcomes, waiting, memory, ask) = (outcomes.clone(), &waiting, &memory, &ask);
             let work = move || {
-                let mut judge = Judge::new(engine, &config.policy, ask, memory, config.intake.file);
+                let judge = Judge { pool, policy: &config.policy, ask, memory, largest: config.intake.file };
                 loop {
                     let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
                     let Ok((index, target)) = next else { return };
@@ -113,7 +119,7 @@ fn scan_all(paths: &[PathBuf], config: &Config, engine: &Engine, types: ScanType
                     }
                 }
             };
-            thread::Builder::new().stack_size(STACK).spawn_scoped(scope, work).context("the system gives no thread")?;
+            thread::Builder::new().spawn_scoped(scope, work).context("the system gives no thread")?;
         }
         drop(outcomes);
         let standing = print_in_order(finished, &printed, printer);

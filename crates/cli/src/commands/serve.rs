@@ -17,7 +17,7 @@ use tokio::{
     sync::watch,
 };
 
-use super::{CLEAN, FAILED};
+use super::{CLEAN, FAILED, worker};
 use crate::{
     logging::{self, LogFormat},
     settings::SettingFlags,
@@ -34,7 +34,7 @@ pub(super) fn run(flags: SettingFlags, config: Option<PathBuf>) -> Result<u8> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
         let stop = stop_signal()?;
-        filesafety_server::serve(config, stop, |started| greet(started, format)).await?;
+        filesafety_server::serve(config, worker::program(), stop, |started| greet(started, format)).await?;
         anyhow::Ok(CLEAN)
     });
     runtime.shutdown_timeout(LAST_CALLS);

@@ -11,6 +11,36 @@ fn it_is_alive_and_ready() {
 }
 
 #[test]
+fn it_tells_what_its_sandboxes_gave_up() {
+    let server = Server::shared();
+    let sandbox = server.anonymous("GET", "/readyz").send().expect(200)["sandbox"].clone();
+    let in_force: Vec<_> = sandbox["in_force"].as_array().expect("a list").iter().filter_map(|layer| layer.as_str()).collect();
+    for layer in ["parent_death", "undumpable", "limits", "seccomp"] {
+        assert!(in_force.contains(&layer), "{sandbox}");
+    }
+    let output = server.options().run(&["config"]);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.lines().any(|line| line.starts_with("seccomp") && line.contains("in force")), "{text}");
+    let off = server.options().clone().env("FILESAFETY_SANDBOX", "off").run(&["config"]);
+    let text = String::from_utf8_lossy(&off.stdout).into_owned();
+    assert!(text.lines().any(|line| line.starts_with("seccomp") && line.contains("switched off by FILESAFETY_SANDBOX")), "{text}");
+}
+
+#[test]
+fn a_sandbox_that_is_required_has_every_layer_or_there_is_no_start() {
+    let options = Options::new().env("FILESAFETY_REQUIRE_SANDBOX", "1");
+    let text = String::from_utf8_lossy(&options.run(&["config"]).stdout).into_owned();
+    if text.lines().any(|line| line.contains("missing: ")) {
+        let said = String::from_utf8_lossy(&options.refused().stderr).into_owned();
+        assert!(said.contains("is not in force") && said.contains("it takes"), "{said}");
+    } else {
+        options.start().scan(b"fine").expect_verdict("clean");
+    }
+    let said = String::from_utf8_lossy(&options.env("FILESAFETY_SANDBOX", "off").refused().stderr).into_owned();
+    assert!(said.contains("FILESAFETY_REQUIRE_SANDBOX"), "{said}");
+}
+
+#[test]
 fn the_measures_count_what_happened() {
     let server = Options::new().start();
     let receiver = Receiver::start();

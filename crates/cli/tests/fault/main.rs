@@ -10,4 +10,5 @@ mod support;
 mod disk;
 mod kill;
 mod names;
+mod sandboxes;
 mod webhooks;

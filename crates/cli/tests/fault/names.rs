@@ -78,7 +78,7 @@ fn silent_name_servers_hold_back_no_other() {
     let server = options.start();
     let (receiver, count) = counting();
     let url = format!("http://good.example:{}/", receiver.address().port());
-    let mut send = |number: usize| {
+    let send = |number: usize| {
         let sent = Instant::now();
         submit(&server, &url, &format!("beside silence {number}"));
         wait_for("the webhook of a name that resolves", SOON, || (count.load(Ordering::SeqCst) > number).then_some(sent.elapsed()))

@@ -18,6 +18,7 @@ pub(crate) mod pictures;
 pub(crate) mod pulse;
 pub(crate) mod quine;
 pub(crate) mod receiver;
+pub(crate) mod sandboxes;
 pub(crate) mod server;
 pub(crate) mod site;
 pub(crate) mod web;

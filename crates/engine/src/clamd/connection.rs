@@ -17,14 +17,14 @@ pub(super) enum Sent {
     Whole,
     /// clamd spoke before the end: what it says is about to be read.
     Interrupted,
+    /// The object ended before its end: clamd waits for the rest and says nothing.
+    Cut,
 }
 
 /// Bounds for what a daemon may say in one answer, in bytes; real ones stay below 300.
 const MAX_REPLY: usize = 4096;
-/// One write of an object's bytes. Between two clamd is listened to.
+/// One write of an object's bytes; a smaller object goes out with its frame at once. Between two clamd is listened to.
 const CHUNK: usize = 1 << 18;
-/// An object up to this goes out in one write together with its frame.
-const ONE_WRITE: usize = 1 << 16;
 /// Between two attempts at a socket whose queue is full.
 const RETRY_QUEUE: Duration = Duration::from_millis(5);
 
@@ -49,28 +49,31 @@ impl Connection {
     }
 
     /// `INSTREAM`: chunks, each behind its length, and an empty one at the end.
-    pub(super) fn send_stream(&mut self, object: &[u8]) -> io::Result<Sent> {
+    pub(super) fn send_stream(&mut self, object: &mut dyn Read, length: u64) -> io::Result<Sent> {
         const COMMAND: &[u8] = b"zINSTREAM\0";
         const END: [u8; 4] = [0; 4];
-        if object.len() <= ONE_WRITE {
-            let mut message = Vec::with_capacity(COMMAND.len() + 4 + object.len() + END.len());
-            message.extend_from_slice(COMMAND);
-            if !object.is_empty() {
-                message.extend_from_slice(&chunk_length(object));
-                message.extend_from_slice(object);
+        let mut left = usize::try_from(length).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        let mut message = COMMAND.to_vec();
+        while left > 0 {
+            let size = left.min(CHUNK);
+            let from = message.len() + 4;
+            message.extend_from_slice(&chunk_length(size));
+            message.resize(from + size, 0);
+            if object.read_exact(message.get_mut(from..).unwrap_or_default()).is_err() {
+                return Ok(Sent::Cut);
             }
-            message.extend_from_slice(&END);
-            return self.send(&message);
-        }
-        self.write_all(COMMAND)?;
-        for chunk in object.chunks(CHUNK) {
+            left -= size;
+            if left == 0 && length <= CHUNK as u64 {
+                break;
+            }
             if self.has_answer()? {
                 return Ok(Sent::Interrupted);
             }
-            self.write_all(&chunk_length(chunk))?;
-            self.write_all(chunk)?;
+            self.write_all(&message)?;
+            message.clear();
         }
-        self.send(&END)
+        message.extend_from_slice(&END);
+        self.send(&message)
     }
 
     /// The answer without its final NUL.
@@ -131,8 +134,8 @@ impl Connection {
     }
 }
 
-fn chunk_length(chunk: &[u8]) -> [u8; 4] {
-    u32::try_from(chunk.len()).expect("a chunk is at most 256 KiB").to_be_bytes()
+fn chunk_length(size: usize) -> [u8; 4] {
+    u32::try_from(size).expect("a chunk is at most 256 KiB").to_be_bytes()
 }
 
 /// A blocking socket reports its timeout as `WouldBlock`.

@@ -47,9 +47,9 @@ impl FakeDaemon {
     }
 }
 
-fn reason(answer: Answer) -> String {
+fn reason(answer: ClamdAnswer) -> String {
     match answer {
-        Answer::Unavailable(reason) => reason,
+        ClamdAnswer::Unavailable(reason) => reason,
         other => panic!("{other:?}"),
     }
 }
@@ -58,10 +58,10 @@ fn reason(answer: Answer) -> String {
 fn nothing_listens() {
     let dir = tempfile::tempdir().unwrap();
     let address = ClamdAddress::Unix(dir.path().join("missing.sock"));
-    assert!(reason(clamd_at(address.clone()).scan(b"x")).contains("missing.sock cannot be reached"));
+    assert!(reason(clamd_at(address.clone()).ask(b"x")).contains("missing.sock cannot be reached"));
     assert!(clamd_at(address).ping().is_err());
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
-    assert!(reason(clamd_at(ClamdAddress::Tcp("127.0.0.1".into(), port)).scan(b"x")).contains("cannot be reached"));
+    assert!(reason(clamd_at(ClamdAddress::Tcp("127.0.0.1".into(), port)).ask(b"x")).contains("cannot be reached"));
 }
 
 #[test]
@@ -73,14 +73,14 @@ fn a_full_queue_is_not_waited_for_without_end() {
     listener.listen(0).unwrap();
     let _first = UnixStream::connect(&path).unwrap();
     let begin = Instant::now();
-    assert!(reason(clamd_at(ClamdAddress::Unix(path)).scan(b"x")).contains("cannot be reached"));
+    assert!(reason(clamd_at(ClamdAddress::Unix(path)).ask(b"x")).contains("cannot be reached"));
     assert!(begin.elapsed() < Duration::from_secs(10));
 }
 
 #[test]
 fn it_closes_at_once() {
     for object in [b"x".to_vec(), vec![0; 8 << 20]] {
-        reason(FakeDaemon::start(drop).clamd.scan(&object));
+        reason(FakeDaemon::start(drop).clamd.ask(&object));
     }
 }
 
@@ -100,7 +100,7 @@ fn it_answers_garbage() {
         b"stream: Can't allocate memory ERROR\0",
         b"UNKNOWN COMMAND\0",
     ] {
-        reason(FakeDaemon::that_replies(reply).clamd.scan(b"object"));
+        reason(FakeDaemon::that_replies(reply).clamd.ask(b"object"));
     }
     assert!(FakeDaemon::that_replies(b"PING\0").clamd.ping().is_err());
 }
@@ -108,7 +108,7 @@ fn it_answers_garbage() {
 #[test]
 fn it_never_answers() {
     let waiting = FakeDaemon::start(|mut caller| while caller.read(&mut [0; 4096]).is_ok_and(|read| read > 0) {});
-    assert!(reason(waiting.clamd.scan(b"x")).contains("gave no answer"));
+    assert!(reason(waiting.clamd.ask(b"x")).contains("gave no answer"));
 }
 
 #[test]
@@ -118,37 +118,37 @@ fn it_never_reads() {
         let _ = held.recv();
         drop(caller);
     });
-    assert!(reason(deaf.clamd.scan(&vec![0; 16 << 20])).contains("did not take"));
+    assert!(reason(deaf.clamd.ask(&vec![0; 16 << 20])).contains("did not take"));
     drop(release);
 }
 
 #[test]
 fn it_answers_without_end() {
     let talking = FakeDaemon::start(|mut caller| while caller.write_all(&[b'x'; 1024]).is_ok() {});
-    assert!(reason(talking.clamd.scan(b"x")).contains("no end"));
+    assert!(reason(talking.clamd.ask(b"x")).contains("no end"));
 }
 
 #[test]
 fn an_ok_before_the_object_was_sent_is_not_believed() {
     let object = vec![0; 16 << 20];
     let closing = FakeDaemon::start(|mut caller| caller.write_all(b"stream: OK\0").unwrap());
-    reason(closing.clamd.scan(&object));
+    reason(closing.clamd.ask(&object));
     let reading = FakeDaemon::start(|mut caller| {
         caller.write_all(b"stream: OK\0").unwrap();
         while caller.read(&mut [0; 4096]).is_ok_and(|read| read > 0) {}
     });
-    reason(reading.clamd.scan(&object));
+    reason(reading.clamd.ask(&object));
 }
 
 #[test]
 fn verdicts_are_read() {
     for (reply, answer) in [
-        (b"stream: OK\0".as_slice(), Answer::Clean),
-        (b"stream: Win.Test.EICAR_HDB-1 FOUND\0", Answer::Found("Win.Test.EICAR_HDB-1".into())),
-        (b"stream: A name with FOUND FOUND\0", Answer::Found("A name with FOUND".into())),
-        (b"INSTREAM size limit exceeded. ERROR\0", Answer::TooLarge),
+        (b"stream: OK\0".as_slice(), ClamdAnswer::Clean),
+        (b"stream: Win.Test.EICAR_HDB-1 FOUND\0", ClamdAnswer::Found("Win.Test.EICAR_HDB-1".into())),
+        (b"stream: A name with FOUND FOUND\0", ClamdAnswer::Found("A name with FOUND".into())),
+        (b"INSTREAM size limit exceeded. ERROR\0", ClamdAnswer::TooLarge),
     ] {
-        assert_eq!(FakeDaemon::that_replies(reply).clamd.scan(b"object"), answer);
+        assert_eq!(FakeDaemon::that_replies(reply).clamd.ask(b"object"), answer);
     }
     assert_eq!(FakeDaemon::that_replies(b"PONG\0").clamd.ping(), Ok(()));
 }
@@ -157,6 +157,6 @@ fn verdicts_are_read() {
 fn what_is_too_large_is_not_sent() {
     let address = ClamdAddress::Unix(PathBuf::from("/nonexistent/clamd.sock"));
     let clamd = Clamd::new(ClamdConfig { address, max_bytes: 3, oversize: Oversize::Note });
-    assert_eq!(clamd.scan(b"four"), Answer::TooLarge);
-    assert!(matches!(clamd.scan(b"few"), Answer::Unavailable(_)));
+    assert_eq!(clamd.ask(b"four"), ClamdAnswer::TooLarge);
+    assert!(matches!(clamd.ask(b"few"), ClamdAnswer::Unavailable(_)));
 }

@@ -75,7 +75,7 @@ pub(super) fn of_texts(files: &[(&str, &[u8])]) -> Database {
                 }
             }
         }
-        Ok(reading)
+        Ok::<_, LoadError>(reading)
     };
     let block = cache::in_memory(&|writer| read()?.write(writer));
     Database::read(&block.expect("memory is read without an error")).expect("what was compiled in memory is whole")

@@ -21,8 +21,6 @@ const fn closed(offset: usize, bytes: &'static [u8], media_type: &'static str, d
 
 /// The first that fits counts.
 const TABLE: &[Magic] = &[
-    closed(0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "application/x-ole-storage", "Ole2"),
-    closed(0, b"{\\rt", "application/rtf", "Rtf"),
     closed(8, b"\x19\x04\0\x10", "application/vnd.symbian.install", "Sis"),
     closed(0, b"\x7a\x1a\x20\x10", "application/vnd.symbian.install", "Sis"),
     closed(0, b"ISc(", "application/octet-stream", "InstallShield"),

@@ -1,5 +1,8 @@
 //! Archives built in code, sound and unsound, and a sink that writes down what it is told.
 
+pub(crate) mod office;
+pub(crate) mod workbook;
+
 use std::{
     io::{Read, Write},
     rc::Rc,
@@ -8,6 +11,7 @@ use std::{
 use filesafety_model::{Password, Reason};
 
 use super::{Decoded, Ended, Sink, Stop};
+use crate::facts::Fact;
 
 /// The EICAR test file, by parts: this source is none.
 pub(crate) fn eicar() -> Vec<u8> {
@@ -352,6 +356,7 @@ pub(crate) struct Record {
     pub(crate) unexamined: Vec<(Reason, String)>,
     pub(crate) notes: Vec<String>,
     pub(crate) passwords: Vec<Password>,
+    pub(crate) facts: Vec<Fact>,
 }
 
 impl Record {
@@ -394,6 +399,10 @@ impl Sink for Record {
 
     fn note(&mut self, note: &str) {
         self.notes.push(note.to_owned());
+    }
+
+    fn fact(&mut self, fact: Fact, _: &str) {
+        self.facts.push(fact);
     }
 
     fn tick(&mut self) -> Result<(), Stop> {

@@ -12,7 +12,8 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse as _, Response},
 };
-use filesafety_engine::{ClamDbCounts, Engine};
+use filesafety_engine::{Blueprint, ClamDbCounts};
+use filesafety_sandbox::{Layer, Layers};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -33,6 +34,7 @@ pub(crate) struct Readiness {
     store: &'static str,
     disk: &'static str,
     engines: EnginesView,
+    sandbox: SandboxView,
     draining: bool,
     /// What the operator should know, though scans are taken: databases that are old.
     warnings: Vec<String>,
@@ -48,6 +50,21 @@ pub(crate) struct EnginesView {
     clamdb: Option<ClamDbView>,
     /// `ok` or `unreachable`; null where none is configured.
     clamd: Option<&'static str>,
+}
+
+/// What the processes that read files gave up, and what they could not.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct SandboxView {
+    /// `parent_death`, `undumpable`, `landlock`, `seccomp`, `limits`.
+    in_force: Vec<&'static str>,
+    missing: Vec<MissingLayer>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct MissingLayer {
+    layer: &'static str,
+    /// Why it is not in force.
+    reason: String,
 }
 
 /// What was read of ClamAV signature files, and what was not.
@@ -89,11 +106,12 @@ pub(crate) async fn ready(State(state): State<Shared>) -> Response {
     let store = state.store.ping().await.is_ok();
     let disk = free_disk(&state.config.data_dir).is_none_or(|free| free >= DISK_RESERVE);
     let draining = state.desk.is_draining();
-    let engine = state.desk.judge.threads.engine();
-    let summary = engine.summary();
-    let clamdb = engine.clamdb().map(ClamDbView::of);
-    let warnings = Vec::from_iter(database_age(&engine, SystemTime::now()).and_then(stale));
-    let clamd = !summary.clamd || tokio::task::spawn_blocking(move || engine.ping_clamd()).await.is_ok_and(|answer| answer.is_ok());
+    let blueprint = state.desk.judge.threads.blueprint();
+    let summary = blueprint.summary();
+    let clamdb = blueprint.clamdb().map(ClamDbView::of);
+    let warnings = Vec::from_iter(database_age(&blueprint, SystemTime::now()).and_then(stale));
+    let answers = move || blueprint.clamd().is_none_or(|clamd| clamd.ping().is_ok());
+    let clamd = !summary.clamd || tokio::task::spawn_blocking(answers).await.unwrap_or(false);
     let ready = store && disk && clamd && !draining;
     let word = |good: bool, bad: &'static str| if good { "ok" } else { bad };
     let body = Readiness {
@@ -106,6 +124,7 @@ pub(crate) async fn ready(State(state): State<Shared>) -> Response {
             clamdb,
             clamd: summary.clamd.then_some(word(clamd, "unreachable")),
         },
+        sandbox: SandboxView::of(&state.desk.judge.threads.layers()),
         draining,
         warnings,
     };
@@ -130,19 +149,29 @@ pub(crate) async fn render(state: &Shared) -> Response {
     let gauges = Gauges {
         depths: state.store.depths().await.unwrap_or_default(),
         running: state.desk.judge.turns.running(),
-        engine: state.desk.judge.threads.engine().summary(),
+        engine: state.desk.judge.threads.blueprint().summary(),
         uptime_seconds: state.started.elapsed().as_secs(),
         deliveries: state.deliverer.counts(),
         open_circuits: state.deliverer.open_circuits(),
-        database_age: database_age(&state.desk.judge.threads.engine(), SystemTime::now()),
+        database_age: database_age(&state.desk.judge.threads.blueprint(), SystemTime::now()),
     };
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], state.metrics.render(&gauges)).into_response()
 }
 
+impl SandboxView {
+    fn of(layers: &Layers) -> Self {
+        let missing = |(layer, reason): &(Layer, String)| MissingLayer { layer: layer.as_str(), reason: reason.clone() };
+        Self {
+            in_force: layers.in_force.iter().map(|layer| layer.as_str()).collect(),
+            missing: layers.missing.iter().map(missing).collect(),
+        }
+    }
+}
+
 /// How long ago the newest of ClamAV's databases was built; `None` where none is used. Plain signature files say nothing of their age.
-fn database_age(engine: &Engine, now: SystemTime) -> Option<Duration> {
+fn database_age(blueprint: &Blueprint, now: SystemTime) -> Option<Duration> {
     // One from the future is as good as new.
-    Some(now.duration_since(engine.newest_database()?).unwrap_or(Duration::ZERO))
+    Some(now.duration_since(blueprint.newest_database()?).unwrap_or(Duration::ZERO))
 }
 
 fn stale(age: Duration) -> Option<String> {

@@ -67,6 +67,8 @@ settings! {
     "ca_file" "FILESAFETY_CA_FILE" None, "Extra trusted roots for outgoing TLS, PEM";
     "policy" "FILESAFETY_POLICY" Some("strict"), "What unexamined content means: strict, balanced, or entries such as encrypted=allow";
     "rules_dir" "FILESAFETY_RULES_DIR" None, "Folder of YARA rules and hash lists, watched and reloaded";
+    "sandbox" "FILESAFETY_SANDBOX" Some("on"), "Whether the processes that read files give up every right they do not need; off is for finding faults", switch;
+    "require_sandbox" "FILESAFETY_REQUIRE_SANDBOX" Some("off"), "Refuse to start where a part of the sandbox is missing", switch;
     "archive_passwords" "FILESAFETY_ARCHIVE_PASSWORDS" None, "Passwords tried on encrypted archives and documents, one a line", secret;
     "clamd" "FILESAFETY_CLAMD" None, "A clamd to ask as well: unix:/path or tcp:host:port; required once set";
     "clamd_max" "FILESAFETY_CLAMD_MAX" Some("25MiB"), "Largest object that clamd is asked for";

@@ -2,17 +2,15 @@
 
 use std::{num::NonZeroUsize, time::Duration};
 
-use bytes::Bytes;
-use filesafety_engine::{Engine, name_class};
-use filesafety_model::{
-    Ask, Coverage, EngineOutcome, EngineReport, FailureCode, Judgement, Pictures, Policy, Reason, Report, ScanTypes, Unexamined, decide,
-};
+use filesafety_engine::name_class;
+use filesafety_model::{Ask, FailureCode, Judgement, Policy, Reason, Report, ScanTypes, decide};
+use filesafety_sandbox::{Fault, FileContent, Pool};
 use filesafety_store::ArchivePassword;
 use tokio::time::Instant;
 
 use super::{
     memory::{Reservation, ScanMemory},
-    threads::{Job, JobFault, ScanThreads, Scanned},
+    threads::{Job, ScanThreads, Scanned},
     turns::{Lane, Turn, Turns},
 };
 
@@ -27,7 +25,7 @@ pub(crate) struct Judge {
 /// A file that can be judged.
 #[derive(Clone)]
 pub(crate) struct FileInHand {
-    pub(crate) content: Bytes,
+    pub(crate) content: FileContent,
     pub(crate) name: Option<String>,
     pub(crate) types: ScanTypes,
     pub(crate) lane: Lane,
@@ -52,19 +50,17 @@ impl Terms<'_> {
 const PATIENCE_AWAITED: Duration = Duration::from_secs(20);
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A scan that ended so often without an outcome, while nothing ran beside it, is not tried again.
+pub(crate) const CRASHES_AT_MOST: u32 = 3;
+
 impl Judge {
-    pub(crate) fn new(engine: Engine, threads: NonZeroUsize, memory: u64, policy: Policy) -> std::io::Result<Self> {
-        Ok(Self {
-            threads: ScanThreads::start(engine, threads)?,
-            turns: Turns::new(threads.get()),
-            memory: ScanMemory::new(memory),
-            policy,
-        })
+    pub(crate) fn new(pool: Pool, threads: NonZeroUsize, memory: u64, policy: Policy) -> std::io::Result<Self> {
+        Ok(Self { threads: ScanThreads::start(pool, threads)?, turns: Turns::new(threads.get()), memory: ScanMemory::new(memory), policy })
     }
 
     /// Everything besides the bytes that a judgement by the engine in force depends on.
     pub(crate) fn fingerprint(&self, types: ScanTypes, file_name: Option<&str>, password: Option<&ArchivePassword>) -> String {
-        self.fingerprint_of(&self.threads.engine().fingerprint(), types, file_name, password)
+        self.fingerprint_of(self.threads.blueprint().fingerprint(), types, file_name, password)
     }
 
     fn fingerprint_of(&self, engine: &str, types: ScanTypes, file_name: Option<&str>, password: Option<&ArchivePassword>) -> String {
@@ -94,37 +90,48 @@ impl Judge {
         }
     }
 
-    /// Afterwards `turn` is empty, unless the scan runs `alone`.
-    async fn judge_once(&self, file: &FileInHand, memory: Reservation, turn: &mut Option<Turn>, alone: bool) -> Judged {
-        let mut deaths = 0;
+    /// Afterwards `turn` is empty, unless it `keeps` the turn, which then is all there are.
+    async fn judge_once(&self, file: &FileInHand, memory: Reservation, turn: &mut Option<Turn>, keeps: bool) -> Judged {
+        let mut crashes = 0;
         let mut memory = Some(memory);
+        let mut alone = keeps;
         loop {
             let held = match memory.take() {
                 Some(memory) => memory,
                 None => self.memory.reserve_whole(file.content.len() as u64).await,
             };
             if turn.is_none() {
-                *turn = Some(self.turns.next(file.lane).await);
+                *turn = Some(if alone { self.turns.alone(file.lane).await } else { self.turns.next(file.lane).await });
             }
             let passwords = file.password.iter().map(|given| given.password.clone()).collect();
             let job = Job { content: file.content.clone(), name: file.name.clone(), types: file.types, passwords, memory: held };
             let outcome = self.threads.scan(job).await;
-            if !alone {
+            if !keeps {
                 *turn = None;
             }
             match outcome {
-                Ok(Scanned { report, engine }) => {
+                Ok(Scanned { report, blueprint }) => {
                     let judgement = decide(&self.policy, &self.ask(file.types), &report);
-                    let fingerprint = self.fingerprint_of(&engine, file.types, file.name.as_deref(), file.password.as_ref());
+                    let fingerprint =
+                        self.fingerprint_of(blueprint.fingerprint(), file.types, file.name.as_deref(), file.password.as_ref());
                     return Judged { judgement, fingerprint: Some(fingerprint) };
                 }
-                Err(JobFault::MemoryShort) => {}
-                Err(JobFault::Died) => {
-                    deaths += 1;
-                    tracing::error!(deaths, "a scan panicked");
-                    if deaths > 1 {
+                Err(Fault::MemoryShort) => {}
+                // Its time is what the file takes: it would be used up again.
+                Err(Fault::Overtime) => return self.unseen(file.types, Reason::Limit, "Time"),
+                Err(Fault::Unavailable(cause)) => {
+                    tracing::error!(%cause, "a file cannot be scanned");
+                    let message = "The engines could not be started; send the file again later.";
+                    return Judgement::failed(FailureCode::EngineUnavailable, message).into();
+                }
+                Err(Fault::Died(cause)) => {
+                    crashes += u32::from(alone);
+                    tracing::error!(%cause, alone, "a scan ended without an outcome");
+                    if crashes >= CRASHES_AT_MOST {
                         return self.crashed(file.types);
                     }
+                    // Whoever ran beside it may have been the cause.
+                    alone = true;
                 }
             }
         }
@@ -143,20 +150,12 @@ impl Judge {
     /// The judgement on a file of which nothing was seen.
     fn unseen(&self, types: ScanTypes, reason: Reason, detail: &str) -> Judged {
         let ask = self.ask(types);
-        let answered = |engine: &_| EngineReport { engine: *engine, outcome: EngineOutcome::Examined, detections: Vec::new() };
-        let mut coverage = Coverage::default();
-        coverage.add_unexamined(Unexamined::new("", reason, detail));
-        let report = Report {
-            engines: ask.required.iter().map(answered).collect(),
-            coverage,
-            pictures: Some(Pictures::default()),
-            notes: Vec::new(),
-        };
+        let report = Report::unseen(&ask.required, reason, detail);
         Judged { judgement: decide(&self.policy, &ask, &report), fingerprint: None }
     }
 
     fn ask(&self, types: ScanTypes) -> Ask {
-        Ask { types, required: self.threads.engine().required() }
+        Ask { types, required: self.threads.blueprint().required().to_vec() }
     }
 }
 

@@ -32,8 +32,8 @@ pub(crate) async fn run(state: Arc<AppState>) {
 
 async fn look_until_done(state: &AppState) {
     loop {
-        let engine = state.desk.judge.threads.engine();
-        match rescan::look_back(&state.store, &engine, None, Mode::Turn, |turned| {
+        let blueprint = state.desk.judge.threads.blueprint();
+        match rescan::look_back(&state.store, &blueprint, None, Mode::Turn, |turned| {
             tracing::info!(scan = %turned.scan, from = turned.previous.as_str(), to = turned.verdict.as_str(), "newer data turned a verdict");
         })
         .await

@@ -64,6 +64,13 @@ impl ScanMemory {
     }
 }
 
+impl Reservation {
+    /// What is reserved beyond the file and what every scan needs, asked for or not.
+    pub(crate) fn room(&self) -> u64 {
+        self.spare
+    }
+}
+
 impl Memory for Reservation {
     fn grow(&self, bytes: u64) -> Grant {
         let before = self.grown.load(Ordering::Relaxed);

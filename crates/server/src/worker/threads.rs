@@ -1,20 +1,20 @@
-//! The threads that scan, each with scanners of its own.
+//! The threads that have files scanned, each by a sandbox.
 
 use std::{
     num::NonZeroUsize,
-    sync::{Arc, Mutex, PoisonError, RwLock, mpsc},
+    sync::{Arc, Mutex, PoisonError, mpsc},
 };
 
-use bytes::Bytes;
-use filesafety_engine::{Engine, Input, MemoryShort};
+use filesafety_engine::Blueprint;
 use filesafety_model::{Password, Report, ScanTypes};
+use filesafety_sandbox::{Fault, FileContent, Job as SandboxJob, Layers, Pool, Scanned as SandboxScanned, StartError};
 use tokio::sync::{oneshot, watch};
 
 use super::memory::Reservation;
 
 /// One file to judge.
 pub(crate) struct Job {
-    pub(crate) content: Bytes,
+    pub(crate) content: FileContent,
     pub(crate) name: Option<String>,
     pub(crate) types: ScanTypes,
     pub(crate) passwords: Vec<Password>,
@@ -24,94 +24,79 @@ pub(crate) struct Job {
 /// A report, and which engine made it.
 pub(crate) struct Scanned {
     pub(crate) report: Report,
-    /// [`Engine::fingerprint`].
-    pub(crate) engine: Arc<str>,
+    pub(crate) blueprint: Arc<Blueprint>,
 }
 
-/// Why a job came back without a report.
-#[derive(Debug)]
-pub(crate) enum JobFault {
-    /// Memory was short; it may run again with the whole.
-    MemoryShort,
-    /// The thread ended: a defect in an engine. Counts as no answer.
-    Died,
-}
-
-/// The engine in force, and the threads that scan with it.
+/// The engines in force, and the threads that scan with them.
 pub(crate) struct ScanThreads {
-    engine: Arc<RwLock<Arc<Engine>>>,
+    pool: Arc<Pool>,
     jobs: mpsc::Sender<Order>,
     replaced: watch::Sender<u64>,
 }
 
 /// A job and where its outcome goes.
-type Order = (Job, oneshot::Sender<Result<Scanned, JobFault>>);
+type Order = (Job, oneshot::Sender<Result<Scanned, Fault>>);
 type Jobs = Mutex<mpsc::Receiver<Order>>;
 
 impl ScanThreads {
-    pub(crate) fn start(engine: Engine, threads: NonZeroUsize) -> std::io::Result<Self> {
-        let engine = Arc::new(RwLock::new(Arc::new(engine)));
+    pub(crate) fn start(pool: Pool, threads: NonZeroUsize) -> std::io::Result<Self> {
+        let pool = Arc::new(pool);
         let (sender, receiver) = mpsc::channel();
         let receiver: Arc<Jobs> = Arc::new(Mutex::new(receiver));
         for index in 0..threads.get() {
-            let (engine, receiver) = (engine.clone(), receiver.clone());
-            std::thread::Builder::new().name(format!("scan-{index}")).stack_size(16 << 20).spawn(move || run(&engine, &receiver))?;
+            let (pool, receiver) = (pool.clone(), receiver.clone());
+            std::thread::Builder::new().name(format!("scan-{index}")).spawn(move || run(&pool, &receiver))?;
         }
-        Ok(Self { engine, jobs: sender, replaced: watch::Sender::new(0) })
+        Ok(Self { pool, jobs: sender, replaced: watch::Sender::new(0) })
     }
 
-    /// The engine that the next scan uses.
-    pub(crate) fn engine(&self) -> Arc<Engine> {
-        self.engine.read().unwrap_or_else(PoisonError::into_inner).clone()
+    /// What the next scan is made with.
+    pub(crate) fn blueprint(&self) -> Arc<Blueprint> {
+        self.pool.blueprint()
     }
 
-    /// Scans that run keep the engine they began with.
-    pub(crate) fn replace_engine(&self, engine: Engine) {
-        *self.engine.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(engine);
+    /// What the processes that scan gave up.
+    pub(crate) fn layers(&self) -> Layers {
+        self.pool.layers()
+    }
+
+    /// Scans that run keep the engines they began with. Waits until others are ready.
+    pub(crate) async fn replace(&self, blueprint: Blueprint) -> Result<(), StartError> {
+        let pool = self.pool.clone();
+        let replaced = tokio::task::spawn_blocking(move || pool.replace(Arc::new(blueprint))).await;
+        replaced.unwrap_or_else(|error| Err(std::io::Error::other(error).into()))?;
         self.replaced.send_modify(|count| *count = count.wrapping_add(1));
+        Ok(())
     }
 
-    /// Tells when another engine is in force. The value counts up.
+    /// Tells when other engines are in force. The value counts up.
     pub(crate) fn replaced(&self) -> watch::Receiver<u64> {
         self.replaced.subscribe()
     }
 
     /// Runs `job` on the next free thread.
-    pub(crate) async fn scan(&self, job: Job) -> Result<Scanned, JobFault> {
+    pub(crate) async fn scan(&self, job: Job) -> Result<Scanned, Fault> {
+        let ended = || Fault::Unavailable("the scan threads have ended".to_owned());
         let (sender, receiver) = oneshot::channel();
-        self.jobs.send((job, sender)).map_err(|_| JobFault::Died)?;
-        receiver.await.unwrap_or(Err(JobFault::Died))
+        self.jobs.send((job, sender)).map_err(|_| ended())?;
+        receiver.await.unwrap_or_else(|_| Err(ended()))
     }
 }
 
-/// One thread's life: a worker for the engine in force, renewed when the engine is replaced or a scan panicked.
-fn run(current: &RwLock<Arc<Engine>>, jobs: &Jobs) {
-    let mut waiting = None;
+/// One thread's life: it ends with the sender of its jobs.
+fn run(pool: &Pool, jobs: &Jobs) {
     loop {
-        let engine = current.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let mut worker = engine.worker();
-        let fingerprint: Arc<str> = engine.fingerprint().into();
-        loop {
-            let next = waiting.take().or_else(|| jobs.lock().unwrap_or_else(PoisonError::into_inner).recv().ok());
-            let Some((job, answer)) = next else { return };
-            if !Arc::ptr_eq(&engine, &current.read().unwrap_or_else(PoisonError::into_inner)) {
-                waiting = Some((job, answer));
-                break;
-            }
-            // A panic is a defect of ours or of a parser; it must cost one scan, not the thread.
-            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| scan(&mut worker, &job)));
-            let died = outcome.is_err();
-            drop(job); // Its memory is free before anybody hears of the outcome.
-            let scanned = outcome.unwrap_or(Err(JobFault::Died)).map(|report| Scanned { report, engine: fingerprint.clone() });
-            let _ = answer.send(scanned);
-            if died {
-                break;
-            }
-        }
+        let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok((job, answer)) = next else { return };
+        let file = SandboxJob {
+            content: &job.content,
+            name: job.name.as_deref(),
+            types: job.types,
+            passwords: &job.passwords,
+            room: job.memory.room(),
+        };
+        let scanned = pool.scan(&file, &job.memory).map(|SandboxScanned { report, blueprint }| Scanned { report, blueprint });
+        drop(job); // Its memory is free before anybody hears of the outcome.
+        let _ = answer.send(scanned);
     }
-}
-
-fn scan(worker: &mut filesafety_engine::Worker<'_>, job: &Job) -> Result<Report, JobFault> {
-    let input = Input { content: &job.content, name: job.name.as_deref(), types: job.types, passwords: &job.passwords };
-    worker.scan(&input, &job.memory).map_err(|MemoryShort| JobFault::MemoryShort)
 }

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedMutexGuard, oneshot};
 
 /// The two lanes of the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub(crate) enum Lane {
 
 /// Hands out the scan threads: callers who wait go first, but while any asynchronous scan waits, at least one start in four is its.
 #[derive(Clone)]
-pub(crate) struct Turns(Arc<Mutex<State>>);
+pub(crate) struct Turns(Arc<Mutex<State>>, Arc<tokio::sync::Mutex<()>>);
 
 struct State {
     free: usize,
@@ -27,23 +27,30 @@ struct State {
     sync_starts_in_a_row: u32,
 }
 
-/// The right to use one scan thread; given back when dropped.
+/// The right to use one scan thread, or all of them; given back when dropped.
 pub(crate) struct Turn {
     turns: Turns,
     armed: bool,
+    /// The other threads, where nothing may run beside.
+    _others: Vec<Turn>,
+    /// Two that wait for all threads would wait for each other.
+    _only: Option<OwnedMutexGuard<()>>,
 }
 
 const SYNC_STARTS_AT_MOST: u32 = 3;
 
 impl Turns {
     pub(crate) fn new(threads: usize) -> Self {
-        Self(Arc::new(Mutex::new(State {
-            free: threads,
-            capacity: threads,
-            sync_waiting: VecDeque::new(),
-            async_waiting: VecDeque::new(),
-            sync_starts_in_a_row: 0,
-        })))
+        Self(
+            Arc::new(Mutex::new(State {
+                free: threads,
+                capacity: threads,
+                sync_waiting: VecDeque::new(),
+                async_waiting: VecDeque::new(),
+                sync_starts_in_a_row: 0,
+            })),
+            Arc::default(),
+        )
     }
 
     /// Waits for a thread. Dropping the future gives up the place in the queue.
@@ -61,6 +68,20 @@ impl Turns {
         receiver.await.expect("a queued sender is used before it is dropped: the queue lives as long as `self`")
     }
 
+    /// Waits for all threads: nothing runs beside whoever has this turn. To be asked for with the memory already in hand, or one waits
+    /// for the other.
+    pub(crate) async fn alone(&self, lane: Lane) -> Turn {
+        let only = self.1.clone().lock_owned().await;
+        let mut others = Vec::new();
+        let capacity = self.state().capacity;
+        for _ in 1..capacity {
+            others.push(self.next(lane).await);
+        }
+        let mut turn = self.next(lane).await;
+        (turn._others, turn._only) = (others, Some(only));
+        turn
+    }
+
     /// How many threads scan at this moment.
     pub(crate) fn running(&self) -> usize {
         let state = self.state();
@@ -72,7 +93,7 @@ impl Turns {
             let (sender, turn) = {
                 let mut state = self.state();
                 let Some(sender) = state.pick() else { return };
-                (sender, Turn { turns: self.clone(), armed: true })
+                (sender, Turn { turns: self.clone(), armed: true, _others: Vec::new(), _only: None })
             };
             // The one who waited may be gone; then the turn comes back here.
             if let Err(mut turn) = sender.send(turn) {

@@ -24,7 +24,7 @@ async fn uploads_of_every_length_come_back() {
         let upload = writer.finish().await.unwrap();
         assert_eq!(f.store.accept(new_scan(f.account), facts(1), upload, QUEUE).await.unwrap(), Accepted::Queued);
         let lease = f.store.claim(now(), at(60), 1).await.unwrap().remove(0).lease;
-        let read = f.store.read_blob(&lease).await.unwrap();
+        let read = f.store.read_blob(&lease, Vec::new()).await.unwrap();
         assert!(read == bytes && read.capacity() == bytes.len(), "{length}");
     }
 }
@@ -57,10 +57,10 @@ async fn a_damaged_upload_is_told() {
         [flip(0), flip(whole.len() - 1), flip(sealed), swapped, repeated, whole[..2 * sealed].to_vec(), vec![], [&whole[..], b"x"].concat()]
     {
         std::fs::write(&path, damaged).unwrap();
-        assert!(matches!(f.store.read_blob(&lease).await, Err(StoreError::Corrupt(_))));
+        assert!(matches!(f.store.read_blob(&lease, Vec::new()).await, Err(StoreError::Corrupt(_))));
     }
     std::fs::remove_file(&path).unwrap();
-    assert!(matches!(f.store.read_blob(&lease).await, Err(StoreError::Corrupt(_))));
+    assert!(matches!(f.store.read_blob(&lease, Vec::new()).await, Err(StoreError::Corrupt(_))));
     f.store.complete(lease, outcome(Verdict::Failed)).await.unwrap();
 }
 
@@ -82,7 +82,7 @@ async fn what_no_row_names_goes() {
     f.store.close().await;
     let store = open(&f.folder, Access::Exclusive).await.unwrap();
     assert_eq!(f.uploads().len(), 1);
-    assert_eq!(store.read_blob(&lease).await.unwrap(), b"kept");
+    assert_eq!(store.read_blob(&lease, Vec::new()).await.unwrap(), b"kept");
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn uploads_that_wait_for_the_network_hold_no_thread() {
             slow.push(writer);
         }
         let lease = stored(&f, b"quick").await;
-        assert_eq!(f.store.read_blob(&lease).await.unwrap(), b"quick");
+        assert_eq!(f.store.read_blob(&lease, Vec::new()).await.unwrap(), b"quick");
         for writer in slow {
             assert_eq!(writer.finish().await.unwrap().size(), 5 * CHUNK as u64);
         }

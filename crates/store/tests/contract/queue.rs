@@ -76,11 +76,11 @@ async fn only_the_holder_ends_a_scan_and_only_once() {
         assert!(matches!(f.store.complete(lost, outcome(Verdict::Clean)).await, Err(StoreError::LeaseLost)));
         assert!(matches!(f.store.start(lost, Beside::Others).await, Err(StoreError::LeaseLost)));
         assert!(matches!(f.store.release(lost).await, Err(StoreError::LeaseLost)));
-        assert!(matches!(f.store.read_blob(&lost).await, Err(StoreError::LeaseLost)));
+        assert!(matches!(f.store.read_blob(&lost, Vec::new()).await, Err(StoreError::LeaseLost)));
         assert_eq!(f.store.renew(&[lost, new], at(180)).await.unwrap(), [lost]);
     }
     assert!(f.store.claim(at(179), at(240), 1).await.unwrap().is_empty());
-    assert_eq!(f.store.read_blob(&new).await.unwrap(), b"abc");
+    assert_eq!(f.store.read_blob(&new, Vec::new()).await.unwrap(), b"abc");
     f.store.complete(new, outcome(Verdict::Infected)).await.unwrap();
     assert!(matches!(f.store.complete(new, outcome(Verdict::Clean)).await, Err(StoreError::LeaseLost)));
     assert!(f.uploads().is_empty());
@@ -130,7 +130,7 @@ async fn a_crash_makes_suspects_of_what_had_started() {
     f.store.release(suspect.lease).await.unwrap();
     assert_eq!(f.store.depths().await.unwrap().suspects, 1);
     let suspect = f.store.claim_suspect(now(), at(60)).await.unwrap().unwrap();
-    assert_eq!((suspect.crashes, f.store.read_blob(&suspect.lease).await.unwrap()), (3, b"abc".to_vec()));
+    assert_eq!((suspect.crashes, f.store.read_blob(&suspect.lease, Vec::new()).await.unwrap()), (3, b"abc".to_vec()));
 }
 
 #[tokio::test]

@@ -3,14 +3,15 @@
 use std::{
     ffi::OsString,
     fs::{File, OpenOptions},
-    io::{self, Read},
+    io::{self, Read, Write},
     os::unix::fs::OpenOptionsExt,
-    panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
 };
 
-use filesafety_engine::{Engine, Input, MemoryShort, Worker, media_type};
-use filesafety_model::{Ask, FailureCode, Judgement, Policy, Report, Sha256, Verdict, decide};
+use bytes::Bytes;
+use filesafety_engine::media_type;
+use filesafety_model::{Ask, FailureCode, Judgement, Policy, Reason, Report, Sha256, Verdict, decide};
+use filesafety_sandbox::{Fault, FileContent, Job, Pool};
 use rustix::fs::OFlags;
 use sha2::Digest;
 
@@ -60,23 +61,21 @@ impl From<io::Error> for Unread {
     }
 }
 
-/// What one thread judges with.
+/// What threads judge with.
 pub(super) struct Judge<'a> {
-    engine: &'a Engine,
-    worker: Worker<'a>,
-    policy: &'a Policy,
-    ask: &'a Ask,
-    memory: &'a ScanMemory,
+    pub(super) pool: &'a Pool,
+    pub(super) policy: &'a Policy,
+    pub(super) ask: &'a Ask,
+    pub(super) memory: &'a ScanMemory,
     /// The largest file, in bytes.
-    largest: u64,
+    pub(super) largest: u64,
 }
 
-impl<'a> Judge<'a> {
-    pub(super) fn new(engine: &'a Engine, policy: &'a Policy, ask: &'a Ask, memory: &'a ScanMemory, largest: u64) -> Self {
-        Self { engine, worker: engine.worker(), policy, ask, memory, largest }
-    }
+/// A file whose scan ended so often without an outcome, while nothing ran beside it, is not tried again.
+const CRASHES_AT_MOST: u32 = 3;
 
-    pub(super) fn judge(&mut self, target: Target) -> Outcome {
+impl Judge<'_> {
+    pub(super) fn judge(&self, target: Target) -> Outcome {
         match target {
             Target::Stdin => Outcome { path: "-".into(), judged: self.judge_stdin() },
             Target::File { path, links } => {
@@ -87,13 +86,13 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn judge_stdin(&mut self) -> Result<Judged, Unread> {
-        let content = read(io::stdin().lock(), 0, self.largest)?;
+    fn judge_stdin(&self) -> Result<Judged, Unread> {
+        let content = read(io::stdin().lock(), u64::MAX, self.largest)?;
         let share = self.memory.reserve(content.len() as u64);
         Ok(self.judge_content(&content, None, share))
     }
 
-    fn judge_file(&mut self, path: &Path, links: Links) -> Result<Judged, Unread> {
+    fn judge_file(&self, path: &Path, links: Links) -> Result<Judged, Unread> {
         let (file, size) = open(path, links)?;
         if size > self.largest {
             return Err(too_large(self.largest));
@@ -104,31 +103,37 @@ impl<'a> Judge<'a> {
         Ok(self.judge_content(&content, name.as_deref(), share))
     }
 
-    fn judge_content(&mut self, content: &[u8], name: Option<&str>, share: Share<'_>) -> Judged {
+    fn judge_content(&self, content: &FileContent, name: Option<&str>, share: Share<'_>) -> Judged {
         let judgement = match self.scan(content, name, share) {
-            Some(report) => decide(self.policy, self.ask, &report),
-            None => Judgement::failed(FailureCode::EngineUnavailable, "An engine ended without an answer: a defect of this program."),
+            Ok(report) => decide(self.policy, self.ask, &report),
+            Err(cause) => Judgement::failed(FailureCode::EngineUnavailable, cause),
         };
-        let digest = Sha256::new(sha2::Sha256::digest(content).into());
+        let digest = Sha256::new(sha2::Sha256::digest(&**content).into());
         Judged { size: content.len() as u64, media_type: media_type(content), digest, judgement }
     }
 
-    /// `None` when an engine panicked: that costs one file, not the run.
-    fn scan(&mut self, content: &[u8], name: Option<&str>, share: Share<'_>) -> Option<Report> {
-        let input = Input { content, name, types: self.ask.types, passwords: &[] };
-        let worker = &mut self.worker;
-        let outcome = catch_unwind(AssertUnwindSafe(|| match worker.scan(&input, &share) {
-            Ok(report) => Some(report),
-            Err(MemoryShort) => {
-                drop(share);
-                let alone = self.memory.reserve_alone(content.len() as u64);
-                worker.scan(&input, &alone).ok()
+    /// The report, or why no engine could be asked. What does not end beside other scans is tried alone.
+    fn scan(&self, content: &FileContent, name: Option<&str>, share: Share<'_>) -> Result<Report, String> {
+        let unseen = |reason, detail| Ok(Report::unseen(&self.ask.required, reason, detail));
+        let (mut share, mut crashes) = (Some(share), 0);
+        loop {
+            let beside_others = share.is_some();
+            let held = share.take().unwrap_or_else(|| self.memory.reserve_alone(content.len() as u64));
+            let job = Job { content, name, types: self.ask.types, passwords: &[], room: held.room() };
+            match self.pool.scan(&job, &held) {
+                Ok(scanned) => return Ok(scanned.report),
+                Err(Fault::MemoryShort) => {}
+                Err(Fault::Overtime) => return unseen(Reason::Limit, "Time"),
+                Err(Fault::Died(_)) if beside_others => {}
+                Err(Fault::Died(_)) => {
+                    crashes += 1;
+                    if crashes >= CRASHES_AT_MOST {
+                        return unseen(Reason::Broken, "Crash");
+                    }
+                }
+                Err(fault @ Fault::Unavailable(_)) => return Err(fault.to_string()),
             }
-        }));
-        outcome.unwrap_or_else(|_| {
-            self.worker = self.engine.worker();
-            None
-        })
+        }
     }
 }
 
@@ -144,14 +149,23 @@ fn open(path: &Path, links: Links) -> Result<(File, u64), Unread> {
 }
 
 /// All bytes, `expected` of them or not, up to `largest`.
-fn read(from: impl Read, expected: u64, largest: u64) -> Result<Vec<u8>, Unread> {
-    let mut content = Vec::new();
-    content
-        .try_reserve_exact(usize::try_from(expected).unwrap_or(usize::MAX))
-        .map_err(|_| Unread { code: "unreadable", message: "not enough memory".to_owned() })?;
-    from.take(largest.saturating_add(1)).read_to_end(&mut content)?;
-    if content.len() as u64 > largest { Err(too_large(largest)) } else { Ok(content) }
+fn read(from: impl Read, expected: u64, largest: u64) -> Result<FileContent, Unread> {
+    let mut from = from.take(largest.saturating_add(1));
+    let mut start = Vec::new();
+    if expected <= SMALL {
+        from.by_ref().take(SMALL + 1).read_to_end(&mut start)?;
+        if start.len() as u64 <= SMALL.min(largest) {
+            return Ok(Bytes::from(start).into());
+        }
+    }
+    let mut content = FileContent::writer()?;
+    content.write_all(&start)?;
+    let length = io::copy(&mut from, &mut content)?.saturating_add(start.len() as u64);
+    if length > largest { Err(too_large(largest)) } else { Ok(content.finish()?) }
 }
+
+/// Files that are small are read at once; larger ones straight into the memory where they are scanned.
+const SMALL: u64 = 64 << 10;
 
 fn too_large(largest: u64) -> Unread {
     Unread { code: "file_too_large", message: format!("larger than {largest} bytes; FILESAFETY_FILE_MAX sets that bound") }
@@ -163,8 +177,14 @@ mod tests {
 
     #[test]
     fn what_is_larger_than_allowed_is_not_read_to_its_end() {
-        assert_eq!(read(io::repeat(0), 0, 1000).unwrap_err().code, "file_too_large");
-        assert_eq!(read(&b"1234"[..], 4, 4).unwrap(), b"1234");
+        for (expected, largest) in [(0, 1000), (0, 100_000), (u64::MAX, 1000), (u64::MAX, 100_000)] {
+            assert_eq!(read(io::repeat(0), expected, largest).unwrap_err().code, "file_too_large");
+        }
+        for expected in [0, 4, u64::MAX] {
+            assert_eq!(*read(&b"1234"[..], expected, 4).unwrap(), *b"1234");
+        }
+        let long = vec![7; 200_000];
+        assert_eq!(*read(&long[..], 10, 200_000).unwrap(), *long);
     }
 
     #[test]

@@ -64,6 +64,13 @@ impl ScanMemory {
     }
 }
 
+impl Share<'_> {
+    /// What is reserved beyond the file and what every scan needs: of one that runs alone, all there is.
+    pub(super) fn room(&self) -> u64 {
+        if self.alone { self.memory.total.saturating_sub(self.bytes.load(Ordering::Relaxed)) } else { 0 }
+    }
+}
+
 impl Memory for Share<'_> {
     fn grow(&self, bytes: u64) -> Grant {
         let mut held = self.memory.lock();

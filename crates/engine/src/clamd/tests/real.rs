@@ -89,27 +89,27 @@ fn the_daemon_is_understood() {
     let Some(daemon) = Daemon::start() else { return };
     for clamd in [daemon.by_socket(), daemon.by_port()] {
         assert_eq!(clamd.ping(), Ok(()));
-        assert_eq!(clamd.scan(b""), Answer::Clean);
-        assert_eq!(clamd.scan(b"nothing of note"), Answer::Clean);
-        assert_eq!(clamd.scan(MARKER), Answer::Found("Test.Marker.UNOFFICIAL".into()));
+        assert_eq!(clamd.ask(b""), ClamdAnswer::Clean);
+        assert_eq!(clamd.ask(b"nothing of note"), ClamdAnswer::Clean);
+        assert_eq!(clamd.ask(MARKER), ClamdAnswer::Found("Test.Marker.UNOFFICIAL".into()));
         for size in [ONE_MESSAGE - 1, ONE_MESSAGE, ONE_MESSAGE + 1, 300_000, STREAM_MAX] {
             let mut object = vec![b' '; size];
-            assert_eq!(clamd.scan(&object), Answer::Clean, "{size}");
+            assert_eq!(clamd.ask(&object), ClamdAnswer::Clean, "{size}");
             let start = size - MARKER.len();
             object[start..].copy_from_slice(MARKER);
-            assert_eq!(clamd.scan(&object), Answer::Found("Test.Marker.UNOFFICIAL".into()), "{size}");
+            assert_eq!(clamd.ask(&object), ClamdAnswer::Found("Test.Marker.UNOFFICIAL".into()), "{size}");
         }
         // Again and again: the answer races with the end of the connection.
         for size in [STREAM_MAX + 1, STREAM_MAX * 4, STREAM_MAX * 32] {
             for _ in 0..10 {
-                assert_eq!(clamd.scan(&vec![0; size]), Answer::TooLarge, "{size}");
+                assert_eq!(clamd.ask(&vec![0; size]), ClamdAnswer::TooLarge, "{size}");
             }
         }
     }
     let clamd = daemon.by_socket();
     let begin = Instant::now();
     for _ in 0..200 {
-        assert_eq!(clamd.scan(b"a small object"), Answer::Clean);
+        assert_eq!(clamd.ask(b"a small object"), ClamdAnswer::Clean);
     }
     println!("{:?} an object", begin.elapsed() / 200);
 }

@@ -1,11 +1,10 @@
 //! Whether what was decoded is anything.
 
-use std::{io::Read, rc::Rc};
+use std::io::Read;
 
-use filesafety_model::{Password, Reason};
+use filesafety_model::Reason;
 
 use crate::{
-    budget::Deadline,
     filetype::{self, FileType, identify},
     search,
     unpack::{self, Decoded, Ended, Sink, Stop},
@@ -30,7 +29,7 @@ pub(super) fn is_known(start: &[u8]) -> bool {
 pub(super) fn offer(name: &str, decoded: &[u8], sink: &mut dyn Sink) -> Result<(), Stop> {
     let is_whole = match identify(decoded) {
         FileType::Leaf => true,
-        // Those are told by few bytes, which may stand there by chance.
+        // A magic number alone proves nothing.
         FileType::Unsupported(_) => false,
         FileType::Container(format) => {
             let mut trial = Trial { sink, broken: false };
@@ -86,21 +85,5 @@ impl Sink for Trial<'_> {
 
     fn release(&mut self, bytes: u64) {
         self.sink.release(bytes);
-    }
-
-    fn clock(&mut self) -> Result<(), Stop> {
-        self.sink.clock()
-    }
-
-    fn deadline(&self) -> Option<Deadline> {
-        self.sink.deadline()
-    }
-
-    fn room(&self) -> u64 {
-        self.sink.room()
-    }
-
-    fn passwords(&self) -> Rc<[Password]> {
-        self.sink.passwords()
     }
 }

@@ -145,8 +145,13 @@ impl Desk {
     }
 
     fn begin(self: &Arc<Self>, ticket: &Ticket, facts: &FileFacts, content: Bytes) -> Judging {
-        let file =
-            FileInHand { content, name: facts.name.clone(), types: ticket.types(), lane: Lane::Sync, password: ticket.password().cloned() };
+        let file = FileInHand {
+            content: content.into(),
+            name: facts.name.clone(),
+            types: ticket.types(),
+            lane: Lane::Sync,
+            password: ticket.password().cloned(),
+        };
         let begun = Arc::new(AtomicBool::new(false));
         let awaited = Arc::new(AtomicBool::new(true));
         let (desk, begins, waits) = (self.clone(), begun.clone(), awaited.clone());

@@ -1,8 +1,10 @@
 //! The bytes of a URL scan.
 
-use bytes::Bytes;
+use std::io::Write as _;
+
 use filesafety_engine::{Grant, Memory as _};
 use filesafety_model::{FailureCode, Judgement, Sha256};
+use filesafety_sandbox::FileContent;
 use filesafety_store::FileFacts;
 use sha2::Digest as _;
 
@@ -14,7 +16,7 @@ use crate::{
 
 /// A fetched file with the memory that it holds.
 pub(super) struct Download {
-    pub(super) content: Bytes,
+    pub(super) content: FileContent,
     pub(super) facts: FileFacts,
     pub(super) memory: Reservation,
 }
@@ -40,36 +42,38 @@ impl Desk {
 
     /// `room` bytes are reserved already; more are asked for as they come.
     async fn fetch_into(&self, url: &str, memory: Reservation, room: u64) -> Result<Taken, FetchError> {
-        let mut content: Vec<u8> = Vec::new();
+        let mut content = FileContent::writer().map_err(no_memory)?;
+        let (mut size, mut held) = (0u64, 0u64);
         let mut digest = sha2::Sha256::new();
         let mut short = false;
         let mut take = |chunk: &[u8]| {
-            if content.capacity() - content.len() < chunk.len() {
-                let before = content.capacity();
-                let wanted = (before + before / 2).max(before + chunk.len()).max(1 << 16);
-                let more = (wanted as u64).saturating_sub(room).saturating_sub((before as u64).saturating_sub(room));
+            size += chunk.len() as u64;
+            if held < size {
+                let wanted = (held + held / 2).max(size).max(1 << 16);
+                let more = wanted.saturating_sub(room).saturating_sub(held.saturating_sub(room));
                 if more > 0 && !matches!(memory.grow(more), Grant::Granted) {
                     short = true;
                     return false;
                 }
-                content.reserve_exact(wanted - content.len());
+                held = wanted;
             }
             digest.update(chunk);
-            content.extend_from_slice(chunk);
-            true
+            short = content.write_all(chunk).is_err();
+            !short
         };
         let Fetched { name, .. } = match self.egress.fetch(url, self.file_max, self.fetch_timeout, &mut take).await {
             Ok(fetched) => fetched,
             Err(_) if short => return Ok(Taken::Short),
             Err(error) => return Err(error),
         };
+        let content = content.finish().map_err(no_memory)?;
         let facts = FileFacts {
             name,
             size: content.len() as u64,
             sha256: Sha256::new(digest.finalize().into()),
             media_type: filesafety_engine::media_type(&content).to_owned(),
         };
-        Ok(Taken::All(Download { content: content.into(), facts, memory }))
+        Ok(Taken::All(Download { content, facts, memory }))
     }
 }
 
@@ -78,6 +82,10 @@ enum Taken {
     All(Download),
     /// Memory was short.
     Short,
+}
+
+fn no_memory(error: std::io::Error) -> FetchError {
+    FetchError::Failed(format!("no memory for the file: {error}"))
 }
 
 fn failed(error: FetchError) -> Judgement {

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use filesafety_model::{FailureCode, Judgement};
+use filesafety_sandbox::FileContent;
 use filesafety_store::{Beside, ClaimLimit, Claimed, Content, FileFacts, Lease, Outcome, ScanRecord, StoreError, Submission};
 use tokio::time::timeout;
 
@@ -14,23 +15,20 @@ use super::{
 use crate::{
     clock,
     worker::{
-        judge::{FileInHand, Judged, Terms},
+        judge::{CRASHES_AT_MOST, FileInHand, Judged, Terms},
         memory::Reservation,
-        turns::{Lane, Turn},
+        turns::Lane,
     },
 };
 
 /// How often the queue is looked at when nothing tells that it changed.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// A scan that brought the process down so often, alone, is not tried again.
-const CRASHES_AT_MOST: u32 = 3;
-
 impl Desk {
     /// Takes scans from the queue until the service drains.
     pub(crate) async fn serve_queue(self: Arc<Self>, threads: usize) {
         tokio::spawn(self.clone().renew_leases());
-        self.run_suspects(threads).await;
+        self.run_suspects().await;
         let places = Places::new(threads);
         let mut changed = self.store.signals().queue;
         let mut look = tokio::time::interval(LOOK_EVERY);
@@ -48,7 +46,7 @@ impl Desk {
                 _ = changed.changed(), if places.free().total > 0 => {}
                 () = self.draining() => {}
                 // Leases run out silently, and a scan whose lease ran out while it ran is a suspect.
-                _ = look.tick() => self.run_suspects(threads).await,
+                _ = look.tick() => self.run_suspects().await,
             }
         }
     }
@@ -90,7 +88,7 @@ impl Desk {
     }
 
     /// What ran when the process was killed is run again, one at a time and with nothing beside it.
-    async fn run_suspects(self: &Arc<Self>, threads: usize) {
+    async fn run_suspects(self: &Arc<Self>) {
         while !self.is_draining() {
             let now = clock::now();
             match self.store.claim_suspect(now, now.plus(LEASE)).await {
@@ -100,7 +98,7 @@ impl Desk {
                         Content::Url(url) => Some(self.fetch(url).await),
                         Content::Blob { .. } | Content::Lost => None,
                     };
-                    self.run_claimed(claimed, download, Company::Nobody { threads }).await;
+                    self.run_claimed(claimed, download, Company::Nobody).await;
                 }
                 Ok(None) => return,
                 Err(error) => {
@@ -141,14 +139,17 @@ impl Desk {
             Err(judged) => return self.end_with(lease, &scan, None, judged).await,
         };
         let fetched = scan.file.is_none().then(|| facts.clone());
-        let (turn, _others) = self.take_turns(lane, company).await;
+        let turn = match company {
+            Company::Others => self.judge.turns.next(lane).await,
+            Company::Nobody => self.judge.turns.alone(lane).await,
+        };
         let beside = match company {
             Company::Others => Beside::Others,
-            Company::Nobody { .. } => Beside::Nothing,
+            Company::Nobody => Beside::Nothing,
         };
         self.store.start(lease, beside).await?;
         let file = FileInHand { content, name: facts.name, types: scan.types, lane, password: scan.password.clone() };
-        let terms = Terms { awaited: &|| self.is_awaited(scan.id), alone: matches!(company, Company::Nobody { .. }) };
+        let terms = Terms { awaited: &|| self.is_awaited(scan.id), alone: matches!(company, Company::Nobody) };
         let judged = self.judge.judge(&file, memory, turn, terms).await;
         drop(file);
         self.end_with(lease, &scan, fetched, judged).await
@@ -169,25 +170,16 @@ impl Desk {
         let memory = match company {
             Company::Others => self.judge.memory.reserve(size).await,
             // With the whole in hand it is never sent back for more, and so never loses its turn.
-            Company::Nobody { .. } => self.judge.memory.reserve_whole(size).await,
+            Company::Nobody => self.judge.memory.reserve_whole(size).await,
         };
-        match (self.store.read_blob(&lease).await, scan.file.clone()) {
-            (Ok(bytes), Some(facts)) => Ok(Ok((bytes.into(), facts, memory))),
+        let writer = FileContent::writer().map_err(|error| StoreError::Unavailable(error.into()))?;
+        let read = self.store.read_blob(&lease, writer).await;
+        match (read, scan.file.clone()) {
+            (Ok(written), Some(facts)) => Ok(Ok((written.finish().map_err(|error| StoreError::Unavailable(error.into()))?, facts, memory))),
             (Ok(_), None) => Ok(Err(lost(scan, "its facts are gone"))),
             (Err(StoreError::Corrupt(cause)), _) => Ok(Err(lost(scan, &cause))),
             (Err(error), _) => Err(error),
         }
-    }
-
-    /// A thread; for a suspect all of them, so that nothing runs beside it.
-    async fn take_turns(&self, lane: Lane, company: Company) -> (Turn, Vec<Turn>) {
-        let mut others = Vec::new();
-        if let Company::Nobody { threads } = company {
-            for _ in 1..threads {
-                others.push(self.judge.turns.next(lane).await);
-            }
-        }
-        (self.judge.turns.next(lane).await, others)
     }
 
     /// `fetched` are the facts of a file that its row does not know yet.
@@ -254,11 +246,11 @@ fn lost(scan: &ScanRecord, cause: &str) -> Judged {
 type Fetch = Result<Download, Judgement>;
 
 /// A file with its facts and the memory it holds.
-type InHand = (bytes::Bytes, FileFacts, Reservation);
+type InHand = (FileContent, FileFacts, Reservation);
 
 /// What may run beside a scan.
 #[derive(Clone, Copy)]
 enum Company {
     Others,
-    Nobody { threads: usize },
+    Nobody,
 }
