@@ -3,8 +3,6 @@
 //! The views follow `sigtool --ascii-normalise` and `--html-normalise` of ClamAV 1.4, oddities included, since signatures were made from
 //! what those print; `tests.rs` compares both where sigtool is installed. What a view leaves out is still scanned raw.
 
-#![cfg_attr(not(test), allow(dead_code, unused_imports, reason = "the signatures for targets 3 and 7 are to see these views"))]
-
 mod encoded_script;
 mod entities;
 mod html;
