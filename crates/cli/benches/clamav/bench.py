@@ -149,7 +149,7 @@ class FileSafety:
         while self.get("/readyz")[0] != 200:
             time.sleep(0.02)
         self.started = time.monotonic() - begun
-        setting = [program, "accounts", "set", "default", "--rate", "1000000", "--quota", "none"]
+        setting = [program, "accounts", "set", "default", "--rate", "off", "--quota", "none"]
         subprocess.run(setting, env=environment, check=True, stdout=subprocess.DEVNULL)
         time.sleep(2.5)
         self.clients = [http.client.HTTPConnection("127.0.0.1", self.port) for _ in range(4)]
@@ -180,6 +180,11 @@ class FileSafety:
         line.request("POST", "/v1/scan", body, headers)
         answer = line.getresponse()
         told = json.loads(answer.read())
+        # What takes longer than a caller waits.
+        while told.get("status") in ("pending", "scanning"):
+            time.sleep(0.1)
+            line.request("GET", f"/v1/scan/{told['scan_id']}", headers={"x-api-key": KEY})
+            told = json.loads(line.getresponse().read())
         return told.get("verdict") or str(told)
 
     def reload(self, database):

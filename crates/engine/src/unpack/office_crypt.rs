@@ -24,9 +24,11 @@ pub(crate) const DETAIL: &str = "Office";
 /// What Office encrypts with by itself, and nothing at all.
 const DEFAULTS: [&str; 2] = ["VelvetSweatshop", ""];
 
-/// Every password that is tried.
-pub(crate) fn passwords(_sink: &dyn Sink) -> Vec<String> {
-    DEFAULTS.iter().map(|password| (*password).to_owned()).collect()
+/// Every password that is tried: those that everybody knows, then those that came with the scan.
+pub(crate) fn passwords(sink: &dyn Sink) -> Vec<String> {
+    let given = sink.passwords();
+    let given = given.iter().map(|password| String::from_utf8_lossy(password.reveal()).into_owned());
+    DEFAULTS.iter().map(|password| (*password).to_owned()).chain(given).collect()
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
