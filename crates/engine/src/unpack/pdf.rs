@@ -17,7 +17,7 @@ mod text_filters;
 #[cfg(test)]
 mod tests;
 
-use filesafety_model::Reason;
+use filesafety_model::{Password, Reason};
 use memchr::memmem;
 
 use super::{Sink, Stop};
@@ -39,7 +39,9 @@ pub(crate) fn open(content: &[u8], sink: &mut dyn Sink) -> Result<(), Stop> {
 fn open_within(content: &[u8], between_filters: u64, sink: &mut dyn Sink) -> Result<(), Stop> {
     note_frame(content, sink);
     let objects = Objects::find(content, sink)?;
-    let protection = Protection::of(&objects, &[]);
+    let passwords = sink.passwords();
+    let passwords: Vec<&[u8]> = passwords.iter().map(Password::reveal).collect();
+    let protection = Protection::of(&objects, &passwords);
     if matches!(protection, Protection::Locked) {
         sink.unexamined(Reason::Encrypted, DETAIL);
     }

@@ -1,10 +1,11 @@
 //! Whether what was decoded is anything.
 
-use std::io::Read;
+use std::{io::Read, rc::Rc};
 
-use filesafety_model::Reason;
+use filesafety_model::{Password, Reason};
 
 use crate::{
+    budget::Deadline,
     filetype::{self, FileType, identify},
     search,
     unpack::{self, Decoded, Ended, Sink, Stop},
@@ -85,5 +86,21 @@ impl Sink for Trial<'_> {
 
     fn release(&mut self, bytes: u64) {
         self.sink.release(bytes);
+    }
+
+    fn clock(&mut self) -> Result<(), Stop> {
+        self.sink.clock()
+    }
+
+    fn deadline(&self) -> Option<Deadline> {
+        self.sink.deadline()
+    }
+
+    fn room(&self) -> u64 {
+        self.sink.room()
+    }
+
+    fn passwords(&self) -> Rc<[Password]> {
+        self.sink.passwords()
     }
 }
