@@ -20,7 +20,7 @@ fn honest_mails_and_documents_are_clean_and_complete() {
     for path in &files {
         let content = std::fs::read(path).unwrap();
         let name = path.file_name().and_then(|name| name.to_str());
-        let report = worker.scan(&Input { content: &content, name, types: ScanTypes::VIRUS }, &Unlimited).unwrap();
+        let report = worker.scan(&Input { content: &content, name, types: ScanTypes::VIRUS, passwords: &[] }, &Unlimited).unwrap();
         let detections: Vec<_> = report.engines.iter().flat_map(|engine| &engine.detections).collect();
         if !detections.is_empty() || !report.coverage.unexamined.is_empty() {
             alarms.push(format!("{name:?}: {detections:?} {:?}", report.coverage.unexamined));

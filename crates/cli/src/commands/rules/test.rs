@@ -61,7 +61,14 @@ pub(super) fn run(file: &Path, json: bool, folder: RulesFolder, config: Option<P
     }
     let content = fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     let (rules_dir, cache_dir) = (config.rules_dir.clone(), cache_dir());
-    let engine = EngineConfig { rules_dir, cache_dir, clamd: None, limits: config.limits, passwords: config.archive_passwords.clone() };
+    let engine = EngineConfig {
+        rules_dir,
+        cache_dir,
+        clamdb_pua: config.clamdb_pua,
+        clamd: None,
+        limits: config.limits,
+        passwords: config.archive_passwords.clone(),
+    };
     let engine = Engine::load(engine).context("the rules do not load")?;
     let name = name_of(file);
     let explained = engine.explain(&Input { content: &content, name: Some(&name), types: ScanTypes::VIRUS, passwords: &[] });

@@ -118,18 +118,6 @@ pub(in crate::clamdb) fn parse_group(digits: &str) -> Result<u8, Refused> {
     digits.parse().ok().filter(|group| *group < MAX_GROUPS).ok_or(Refused::Invalid("the number of a group of macros is below 32"))
 }
 
-impl Macro {
-    fn is_met(self, place: usize, so: &So<'_>, work: &mut Work<'_>) -> Result<bool, Exhausted> {
-        let (first, last) = (place.saturating_add(self.least), place.saturating_add(self.most));
-        for (target, pattern) in so.macros.group(self.group) {
-            if *target == so.target && pattern.next(first, last, work)?.is_some() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-}
-
 /// What is known so far of a signature that is evaluated.
 pub(super) struct So<'a> {
     pub(super) facts: Facts<'a>,

@@ -115,7 +115,7 @@ fn ours_opened(cases: &Cases) -> Answers {
     let mut worker = engine.worker();
     let mut answers = Answers::new();
     for (name, content) in &cases.files {
-        let report = worker.scan(&Input { content, name: None, types: ScanTypes::VIRUS }, &Unlimited).unwrap();
+        let report = worker.scan(&Input { content, name: None, types: ScanTypes::VIRUS, passwords: &[] }, &Unlimited).unwrap();
         let of_clamdb = report.engines.iter().filter(|engine| engine.engine == EngineName::ClamDb);
         let names = of_clamdb.flat_map(|engine| &engine.detections).map(|detection| detection.signature.replace(UNOFFICIAL, ""));
         answers.insert(name.clone(), names.collect());
