@@ -243,8 +243,8 @@ fn archives_that_are_none_behind_their_mark_are_broken() {
 fn what_cannot_be_opened_is_unsupported() {
     assert_unexamined(&archives::squashfs(), "unsupported", "Heuristics.Unsupported.");
     assert_unexamined(&zip_of("inner.sqfs", &archives::squashfs()), "unsupported", "Heuristics.Unsupported.");
-    assert_unexamined(&[b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1".as_slice(), &[0; 2000]].concat(), "unsupported", "Heuristics.Unsupported.");
-    assert_unexamined(b"{\\rtf1\\ansi Hello}", "unsupported", "Heuristics.Unsupported.");
+    assert_unexamined(&[b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1".as_slice(), &[0; 2000]].concat(), "broken", "Heuristics.Broken.Ole");
+    assert_clean(b"{\\rtf1\\ansi Hello}");
     assert_unexamined(&zip(&[Member::of_unknown_method("a", b"what is this")]), "unsupported", "Heuristics.Unsupported.");
 }
 

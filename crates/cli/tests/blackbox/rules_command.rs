@@ -188,6 +188,9 @@ fn update_fetches_databases_and_a_running_service_takes_them_over() {
     let text = b"this text is in tomorrow's database";
     let hex: String = text.iter().map(|byte| format!("{byte:02x}")).collect();
     fs::write(&database, format!("Local.Tomorrow:0:*:{hex}\n")).expect("written");
+    // What changed within this second is fetched twice.
+    let an_hour_ago = std::time::SystemTime::now() - Duration::from_secs(3600);
+    fs::File::options().write(true).open(&database).expect("it is there").set_modified(an_hour_ago).expect("it is ours");
     let settings = freshclam_settings(&options, &database);
     let rules_dir = folder.to_string_lossy().into_owned();
     let commands = Options::strict();

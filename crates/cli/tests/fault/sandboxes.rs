@@ -51,10 +51,18 @@ fn killed_ones_lose_no_scan() {
     let accepted = accepted.into_inner().unwrap_or_else(PoisonError::into_inner);
     eprintln!("{} scans were accepted while {KILLS} sandboxes were killed", accepted.len());
     assert!(accepted.len() > KILLS, "there was load");
+    // One that was met three times while it ran alone ends as such a scan does.
+    let mut met = 0;
     for (id, verdict) in &accepted {
         let scan = server.finished(id);
-        assert_eq!(scan["verdict"], *verdict, "{scan}");
+        if scan["virus"]["signature"] == "Heuristics.Broken.Crash" {
+            met += 1;
+        } else {
+            assert_eq!(scan["verdict"], *verdict, "{scan}");
+        }
     }
+    eprintln!("{met} of them were killed three times alone");
+    assert!(met <= KILLS / 10, "{met} of {}", accepted.len());
     wait_for("every webhook", Duration::from_secs(60), || {
         let told: Vec<_> = receiver.received().iter().map(|one| one.event()["scan_id"].as_str().expect("an id").to_owned()).collect();
         accepted.keys().all(|id| told.contains(id)).then_some(())

@@ -61,7 +61,8 @@ fn no_time_leaves_matching_incomplete() {
         looks.get() < 3
     };
     let findings = database.scan(Object { content: &content, containers: &[] }, &in_time);
-    assert!(findings.incomplete && looks.get() == 3, "{findings:?} after {} looks", looks.get());
+    // The text's other view is looked at once more, and given up at once.
+    assert!(findings.incomplete && (3..=4).contains(&looks.get()), "{findings:?} after {} looks", looks.get());
     // What is found before any work is told all the same.
     assert_eq!(database.scan(Object { content: b"abc", containers: &[] }, &|| false).hits.len(), 1);
 }

@@ -208,7 +208,9 @@ fn modifiers_change_how_a_part_matches() {
         ("68656c6c6f::i", &b"..HeLLo.."[..], true),
         ("68656C6C6F::i", b"..HeLLo..", true),
         ("48454c4c4f::i", b"..hello..", true),
-        ("68656c6c6f", b"..HeLLo..", false),
+        ("68656c6c6f", b"\x01\xffHeLLo\xfe\0", false),
+        // A text is matched in small letters as well.
+        ("68656c6c6f", b"..HeLLo..", true),
         ("68656c6c6f::w", b"..h\0e\0l\0l\0o\0", true),
         ("68656c6c6f::w", b"..hello...", false),
         ("68656c6c6f::wa", b"..hello...", true),
