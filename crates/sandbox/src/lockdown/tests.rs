@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{getppid, test_kill_process};
+use rustix::process::{Pid, test_kill_process};
 
 use super::*;
 
@@ -80,7 +80,7 @@ fn a_process_that_gave_everything_up() {
         "spawn" => code(Command::new("/bin/true").status().map(|_| ())),
         "exec" => code(Err(Command::new("/bin/true").exec())),
         "thread" => code(thread::Builder::new().spawn(|| ()).map(|_| ())),
-        "signal" => code(test_kill_process(getppid().unwrap()).map_err(io::Error::from)),
+        "signal" => code(test_kill_process(Pid::INIT).map_err(io::Error::from)),
         "limits" => code(setrlimit(Resource::Data, Rlimit { current: None, maximum: None }).map_err(io::Error::from)),
         "machine code" => {
             // Compiling rules ends in code that is to run.

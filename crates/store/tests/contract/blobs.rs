@@ -24,7 +24,7 @@ async fn uploads_of_every_length_come_back() {
         let upload = writer.finish().await.unwrap();
         assert_eq!(f.store.accept(new_scan(f.account), facts(1), upload, QUEUE).await.unwrap(), Accepted::Queued);
         let lease = f.store.claim(now(), at(60), 1).await.unwrap().remove(0).lease;
-        let read = f.store.read_blob(&lease, Vec::new()).await.unwrap();
+        let read = f.store.read_blob(&lease, Vec::with_capacity(length)).await.unwrap();
         assert!(read == bytes && read.capacity() == bytes.len(), "{length}");
     }
 }
