@@ -168,11 +168,15 @@ fn one_that_dies_costs_its_scan_and_no_other() {
         kill_process(sandboxes()[0], Signal::KILL).unwrap();
         thread::sleep(Duration::from_millis(100));
         assert_eq!(detections(&scan(&pool, &eicar()).unwrap()).len(), 1);
-        // At work: the scan has no outcome, the next has.
+        // At work: the scan has no outcome or another sandbox's, the next has one.
         let pid = the_only_one();
         kill_process(pid, Signal::STOP).unwrap();
         let killer = kill_soon(pid);
-        assert_eq!(scan(&pool, &eicar()), Err(Fault::Died("signal 9".to_owned())));
+        match scan(&pool, &eicar()) {
+            Err(fault) => assert_eq!(fault, Fault::Died("signal 9".to_owned())),
+            // It stood still before it took the file: another did.
+            Ok(report) => assert_eq!(detections(&report).len(), 1),
+        }
         killer.join().unwrap();
         assert_eq!(detections(&scan(&pool, &eicar()).unwrap()).len(), 1);
     }
