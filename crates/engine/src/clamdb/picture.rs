@@ -85,7 +85,6 @@ pub(super) mod tests {
     }
 
     #[test]
-    #[ignore = "two bits of 64 differ for some pictures"]
     fn the_hash_is_the_one_of_sigtool() {
         let dir = tempfile::tempdir().unwrap();
         for seed in 0..24 {
@@ -98,7 +97,9 @@ pub(super) mod tests {
                 return;
             };
             let said = String::from_utf8_lossy(&said.stdout).trim().rsplit(' ').next().unwrap_or_default().to_owned();
-            assert_eq!(format!("{:016x}", hash(&content).unwrap()), said, "{seed}");
+            let (ours, theirs) = (hash(&content).unwrap(), u64::from_str_radix(&said, 16).unwrap());
+            // Of two frequencies beside the median, rounding decides which is above it.
+            assert!((ours ^ theirs).count_ones() <= 2, "{seed}: {ours:016x} {said}");
         }
     }
 }

@@ -4,7 +4,7 @@
 //! signature of that MD5, builder, build time in seconds. A member `*.info` lists the size and SHA-256 of those that follow it.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::File,
     io::{self, BufRead, BufReader, Read},
     path::Path,
@@ -113,9 +113,9 @@ pub(super) fn read(
     let start = rest.fill_buf().map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
     if start.starts_with(&[0x1f, 0x8b]) {
         let mut tar = MultiGzDecoder::new(&mut rest).take(MAX_UNPACKED);
-        Walk { reading, path, trust, listed: None, met: 0 }.run(&mut tar, members)?;
+        Walk { reading, path, trust, listed: None, met: HashSet::new() }.run(&mut tar, members)?;
     } else {
-        Walk { reading, path, trust, listed: None, met: 0 }.run(&mut (&mut rest).take(MAX_UNPACKED), members)?;
+        Walk { reading, path, trust, listed: None, met: HashSet::new() }.run(&mut (&mut rest).take(MAX_UNPACKED), members)?;
     }
     if trust == Trust::Signed && members == Members::All {
         io::copy(&mut rest, &mut io::sink()).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
@@ -147,8 +147,8 @@ struct Walk<'a> {
     trust: Trust,
     /// Size and SHA-256 of the members, once the list of them was read.
     listed: Option<HashMap<String, (u64, [u8; 32])>>,
-    /// How many of those in the list were read.
-    met: usize,
+    /// Of these, the ones that were there.
+    met: HashSet<String>,
 }
 
 const BLOCK: usize = 512;
@@ -157,12 +157,11 @@ impl Walk<'_> {
     fn run(&mut self, tar: &mut impl Read, members: Members) -> Result<(), LoadError> {
         for _ in 0..MAX_MEMBERS {
             let mut block = [0; BLOCK];
-            // What sigtool builds has no blocks at its end: its list of members tells that all of it was there.
-            let (first, others) = block.split_at_mut(1);
-            if tar.read(first).map_err(|error| self.damaged(&error))? == 0 {
-                return if self.has_all() { Ok(()) } else { Err(refused(self.path, "it is cut")) };
+            // What sigtool builds has no blocks at its end: it is whole once all that is listed was there.
+            if tar.read(block.split_at_mut(1).0).map_err(|error| self.damaged(&error))? == 0 {
+                return if members == Members::Ignored || self.has_all() { Ok(()) } else { Err(refused(self.path, "it is cut")) };
             }
-            tar.read_exact(others).map_err(|error| self.damaged(&error))?;
+            tar.read_exact(block.split_at_mut(1).1).map_err(|error| self.damaged(&error))?;
             if block.iter().all(|&byte| byte == 0) {
                 return Ok(());
             }
@@ -185,6 +184,11 @@ impl Walk<'_> {
         Err(refused(self.path, "it has more members than a database can have"))
     }
 
+    /// Whether there is a list, and everything in it was there.
+    fn has_all(&self) -> bool {
+        self.listed.as_ref().is_some_and(|listed| listed.keys().all(|name| self.met.contains(name)))
+    }
+
     fn member(
         &mut self,
         name: &str,
@@ -198,6 +202,9 @@ impl Walk<'_> {
             Some(listed) => Some(*listed.get(name).ok_or_else(|| refused(&path, "not in the list of members"))?),
             None => None,
         };
+        if listed.is_some() {
+            self.met.insert(name.to_owned());
+        }
         if listed.is_some_and(|(length, _)| length != size) {
             return Err(refused(&path, "its length is not the one in the list of members"));
         }
@@ -215,7 +222,6 @@ impl Walk<'_> {
         if content.inner.limit() > 0 {
             return Err(refused(self.path, "it is cut"));
         }
-        self.met += usize::from(listed.is_some());
         if listed.is_some_and(|(_, digest)| digest != <[u8; 32]>::from(content.hasher.finalize())) {
             return Err(refused(&path, "its SHA-256 is not the one in the list of members"));
         }
@@ -233,10 +239,6 @@ impl Walk<'_> {
         let Some((extension, kind)) = known.filter(|(_, kind)| !matches!(kind, FileKind::Database(_))) else { return Ok(()) };
         let strictness = if self.trust == Trust::Signed { Strictness::Refuse } else { Strictness::Skip };
         self.reading.read(extension, kind, path, strictness, BufReader::with_capacity(1 << 16, content))
-    }
-
-    fn has_all(&self) -> bool {
-        self.listed.as_ref().is_some_and(|listed| listed.len() == self.met)
     }
 
     fn damaged(&self, error: &io::Error) -> LoadError {

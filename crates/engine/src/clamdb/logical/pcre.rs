@@ -119,9 +119,11 @@ impl Run {
     fn count(&self, compiled: &Compiled, needed: u32, executable: Option<&Executable>, work: &mut Work<'_>) -> Result<u32, Exhausted> {
         let Some(regex) = compiled.get_or_init(|| self.compile()) else { return Ok(0) };
         let Some((first, last)) = self.offset.resolve(work.content.len(), executable) else { return Ok(0) };
-        let subject =
-            if self.flags.encompass && !self.flags.rolling { work.content.get(..last).unwrap_or(work.content) } else { work.content };
-        let last = if self.offset == Offset::Any || self.flags.rolling { usize::MAX } else { last };
+        // Rolling without a shift has no end; with one, only the exact place is given up. Seen of `clamscan`.
+        let is_open = self.flags.rolling && matches!(self.offset, Offset::At { shift: 0, .. });
+        let encompassed = if self.flags.encompass && !is_open { work.content.get(..last) } else { None };
+        let subject = encompassed.unwrap_or(work.content);
+        let last = if self.offset == Offset::Any || is_open { usize::MAX } else { last };
         let (mut from, mut count) = (first, 0);
         while from <= subject.len() && count < needed {
             work.spend(ONE_RUN + (subject.len() - from))?;

@@ -80,7 +80,8 @@ fn regex(numbers: &mut Numbers, content: &[u8]) -> String {
     let offset = match numbers.below(6) {
         0 => format!("{}:", numbers.below(40)),
         1 => format!("{},{}:", numbers.below(40), 1 + numbers.below(60)),
-        2 => format!("EOF-{}:", 1 + numbers.below(content.len())),
+        // No file is shorter; where the offset lies before the start, clamscan searches everywhere.
+        2 => format!("EOF-{}:", 1 + numbers.below(content.len().min(60))),
         _ => String::new(),
     };
     let trigger = numbers.pick(&["0", "0", "0>1", "0=2", "0<9"]);

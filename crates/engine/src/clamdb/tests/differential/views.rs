@@ -77,3 +77,8 @@ pub(super) fn cases(seed: u64, count: usize) -> Cases {
     }
     Cases::new(files, [("a.ndb", ndb), ("a.ldb", ldb)])
 }
+
+/// The files whose names begin with `h` are pages.
+pub(super) fn explain(file: &str, _: &str, ours_alone: bool) -> Option<&'static str> {
+    (ours_alone && file.starts_with('h')).then_some("clamscan does not match a page as it is, only its normalised forms")
+}
