@@ -178,6 +178,7 @@ fn one_that_dies_costs_its_scan_and_no_other() {
             Ok(report) => assert_eq!(detections(&report).len(), 1),
         }
         killer.join().unwrap();
+        the_only_one();
         assert_eq!(detections(&scan(&pool, &eicar()).unwrap()).len(), 1);
     }
     drop(pool);

@@ -130,7 +130,11 @@ pub(super) fn cases(seed: u64, count: usize) -> Cases {
 }
 
 /// Whose macros match is another question in `clamscan` 1.4.6: it looks only where the part before matches once more, and then from
-/// the match before that one.
-pub(super) fn explain(_: &str, line: &str, _: bool) -> Option<&'static str> {
-    line.contains(";${").then_some("clamscan looks for a macro only where the part before it matches again")
+/// the match before that one. And it searches all of a file for an expression whose offset from the end lies before the start.
+pub(super) fn explain(_: &str, line: &str, ours_alone: bool) -> Option<&'static str> {
+    if line.contains(";${") {
+        return Some("clamscan looks for a macro only where the part before it matches again");
+    }
+    let from_end = !ours_alone && line.contains(";EOF-") && line.contains('/');
+    from_end.then_some("clamscan takes an offset before the start of a file for any")
 }
