@@ -15,7 +15,6 @@ pub mod fuzzing;
 mod hashes;
 mod inventory;
 mod names;
-#[allow(dead_code, unused_imports, reason = "the views of pages and texts that signatures are for are not matched yet")]
 mod normalise;
 mod nsfw;
 mod pipeline;

@@ -11,7 +11,7 @@ mod tests;
 mod utf16;
 
 pub(crate) use encoded_script::decode as decode_script;
-pub(crate) use html::{Html, html, script_bodies};
+pub(crate) use html::{html, script_bodies};
 pub(crate) use utf16::{Endian, to_utf8};
 
 /// The view of target 7, which target 0 sees beside the raw bytes: letters small, every run of white space one blank, other control

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn views(content: &[u8]) -> (String, String) {
-    let Html { without_comments, without_tags, .. } = html(content);
+    let html::Html { without_comments, without_tags, .. } = html(content);
     (String::from_utf8_lossy(&without_comments).into_owned(), String::from_utf8_lossy(&without_tags).into_owned())
 }
 
