@@ -2,6 +2,7 @@
 //! everything checked.
 
 mod attributes;
+mod convolution;
 mod weights;
 
 use std::collections::BTreeMap;
@@ -11,7 +12,8 @@ use crate::onnx::{Graph, Node, malformed, shown, unsupported};
 use crate::simd::LANES;
 use crate::{LoadError, Shape};
 use attributes::Attributes;
-use weights::Weights;
+use convolution::Convolution;
+use weights::{Weights, bias};
 
 /// Pixels of a side.
 const MOST_SIDE: usize = 4096;
@@ -308,7 +310,9 @@ impl<'g> Lowering<'g> {
             (self.scalar(node, 1)?, self.scalar(node, 2)?)
         };
         let clamp = Clamp { low: low.unwrap_or(f32::NEG_INFINITY), high: high.unwrap_or(f32::INFINITY) };
-        if !(clamp.low <= clamp.high) {
+        // Nor is it one where a bound is not a number.
+        let is_range = clamp.low <= clamp.high;
+        if !is_range {
             return Err(malformed("a Clip whose bounds are no range"));
         }
         self.clamp(node, clamp)
@@ -435,77 +439,5 @@ impl<'g> Lowering<'g> {
             Named::Row(value) if matches!(axis, 1 | -1) => self.rename(node, Named::Probabilities(value)),
             _ => Err(unsupported("Softmax of what is no list of numbers")),
         }
-    }
-}
-
-/// A `Conv` node.
-struct Convolution<'g> {
-    weights: Weights<'g>,
-    bias: Option<Weights<'g>>,
-    outputs: usize,
-    kernel: Kernel,
-    groups: usize,
-    stride: Stride,
-    pads: Pads,
-}
-
-impl<'g> Convolution<'g> {
-    fn of(node: &'g Node<'g>, weights: Weights<'g>, bias: Option<Weights<'g>>) -> Result<Self, LoadError> {
-        let attributes = Attributes::of(node, &["auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"])?;
-        let [outputs, channels, height, width] = *weights.shape() else {
-            return Err(unsupported("a convolution of other than two dimensions"));
-        };
-        let within = (1..=MOST_CHANNELS).contains(&outputs)
-            && (1..=MOST_CHANNELS).contains(&channels)
-            && [height, width].iter().all(|length| (1..=MOST_SIDE).contains(length));
-        if !within {
-            return Err(unsupported("a convolution of extreme size"));
-        }
-        let kernel = Kernel { channels, height, width };
-        if attributes.sizes("kernel_shape", [height, width])? != [height, width] {
-            return Err(malformed("a convolution of another size than its weights"));
-        }
-        if attributes.sizes("dilations", [1, 1])? != [1, 1] || !attributes.is_text("auto_pad", b"NOTSET")? {
-            return Err(unsupported("a convolution with dilation or automatic padding"));
-        }
-        let stride = match attributes.sizes("strides", [1, 1])? {
-            [1, 1] => Stride::One,
-            [2, 2] => Stride::Two,
-            other => return Err(unsupported(format!("a convolution with strides {other:?}"))),
-        };
-        let [top, left, bottom, right] = attributes.sizes("pads", [0; 4])?;
-        if top.max(bottom) >= height || left.max(right) >= width {
-            if [top, left, bottom, right] != [0; 4] {
-                return Err(unsupported("a convolution with more padding than it is wide"));
-            }
-        }
-        let [groups] = attributes.sizes("group", [1])?;
-        Ok(Self { weights, bias, outputs, kernel, groups, stride, pads: Pads { top, left, bottom, right } })
-    }
-
-    /// What it makes of a picture.
-    fn shape(&self, from: Shape) -> Result<Shape, LoadError> {
-        let Pads { top, left, bottom, right } = self.pads;
-        let length =
-            |length: usize, pads: usize, kernel: usize| (length + pads).checked_sub(kernel).map(|rest| rest / self.stride.pixels() + 1);
-        let height = length(from.height, top + bottom, self.kernel.height);
-        let width = length(from.width, left + right, self.kernel.width);
-        match (height, width) {
-            (Some(height), Some(width)) => Ok(Shape { channels: self.outputs, height, width }),
-            (_, _) => Err(malformed("a convolution that is larger than its picture")),
-        }
-    }
-
-    /// Weights and biases.
-    fn numbers(&self) -> Result<(Vec<f32>, Vec<f32>), LoadError> {
-        Ok((self.weights.numbers()?, bias(self.bias, self.outputs)?))
-    }
-}
-
-fn bias(weights: Option<Weights<'_>>, outputs: usize) -> Result<Vec<f32>, LoadError> {
-    match weights {
-        None => Ok(vec![0.0; outputs]),
-        Some(weights) if matches!(*weights.shape(), [length] | [1, length] if length == outputs) => weights.numbers(),
-        Some(_) => Err(unsupported("biases of another number than the outputs")),
     }
 }

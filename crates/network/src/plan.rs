@@ -105,6 +105,7 @@ fn products(layer: &Layer, values: &[Value]) -> usize {
 }
 
 /// Layers that are computed together.
+#[allow(clippy::large_enum_variant, reason = "there are some dozens, for as long as a plan is made")]
 enum Group {
     One(Layer),
     /// What a depthwise convolution reads (unless it is to be copied), that convolution, and what alone reads it.

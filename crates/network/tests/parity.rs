@@ -1,4 +1,5 @@
 //! The shipped model, beside a runtime of another make.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
 
@@ -60,7 +61,7 @@ fn drawn(index: usize) -> Vec<f32> {
         0 => numbers.next(),
         1 => colour[plane],
         2 => (colour[plane] + (x * plane + y * (2 - plane)) as f32 / 448.0) % 1.0,
-        3 => f32::from(u8::from((x / step + y / step * plane) % 2 == 0)),
+        3 => f32::from(u8::from((x / step + y / step * plane).is_multiple_of(2))),
         4 => patches[plane * 64 + y / 28 * 8 + x / 28],
         _ => 0.7 * patches[plane * 64 + y / 28 * 8 + x / 28] + 0.3 * numbers.next(),
     };

@@ -86,6 +86,15 @@ impl Codes<'_> {
     }
 }
 
+/// As many biases as outputs; zeros where there are none.
+pub(super) fn bias(weights: Option<Weights<'_>>, outputs: usize) -> Result<Vec<f32>, LoadError> {
+    match weights {
+        None => Ok(vec![0.0; outputs]),
+        Some(weights) if matches!(*weights.shape(), [length] | [1, length] if length == outputs) => weights.numbers(),
+        Some(_) => Err(unsupported("biases of another number than the outputs")),
+    }
+}
+
 fn floats(tensor: &Tensor<'_>) -> Result<Vec<f32>, LoadError> {
     match tensor.elements {
         Elements::Float(numbers) => Ok(numbers.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()),

@@ -69,10 +69,10 @@ proptest! {
     ) {
         let mut draft = Draft::new(planes, height, width, seed);
         let picture: Vec<f32> = draft.value.numbers.iter().map(|number| *number as f32).collect();
-        if seed % 2 == 0 {
+        if seed.is_multiple_of(2) {
             draft.normalise("Mul", 2.0);
             draft.normalise("Sub", 0.75);
-        } else if seed % 3 == 0 {
+        } else if seed.is_multiple_of(3) {
             draft.normalise("Div", 0.5);
             draft.normalise("Add", 0.25);
         }
@@ -84,11 +84,11 @@ proptest! {
         }
         draft.mean();
         if let Some(hidden) = hidden {
-            draft.dense(hidden, seed % 5 == 0);
+            draft.dense(hidden, seed.is_multiple_of(5));
             draft.relu();
         }
-        draft.dense(outputs, seed % 2 == 0);
-        if seed % 7 != 0 {
+        draft.dense(outputs, seed.is_multiple_of(2));
+        if !seed.is_multiple_of(7) {
             draft.softmax();
         }
         let (model, expected) = draft.finish();
