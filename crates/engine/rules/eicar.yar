@@ -1,4 +1,4 @@
-// The test file of the anti-malware industry: harmless, and to be called malware by everyone.
+// Test files: harmless, and to be called malware by everyone.
 // Written in hex, so that neither this file nor what embeds it is one.
 
 rule EICAR_Test_File {
@@ -17,4 +17,23 @@ rule EICAR_Test_File {
     }
   condition:
     $whole
+}
+
+rule ClamAV_Test_File {
+  meta:
+    description = "The code of the program that ClamAV brings along to be found, anywhere."
+    reference = "https://packages.debian.org/stable/clamav-testfiles"
+    kind = "malware"
+    signature = "ClamAV-Test-File"
+  strings:
+    // suppress: text_as_hex
+    $code = {
+      BB 71 10 40 00 33 C0 50 50 8B F3 53 53 50 B0 29
+      40 30 04 66 AC 79 F9 BA 31 00 78 0D AD 50 FF 66
+      70 0E 1F BE 31 00 E9 E5 FF B4 09 CD 21 B4 4C CD
+      21 62 0C 0A 01 02 70 76 17 02 1E 4E 0C 04 2F DA
+      CC 10
+    }
+  condition:
+    $code
 }

@@ -29,3 +29,43 @@ rule Pdf_Opens_What_It_Carries {
   condition:
     $header in (0..1024) and $carried and $started
 }
+
+// Scripts of documents are objects of their own; what they do counts for the document.
+
+rule Pdf_Script_Starts_What_The_Document_Carries {
+  meta:
+    description = "a script that has the viewer open a file which the document carries"
+    why = "Portfolios open their parts on a click, so this is only a fact; doing it when the document is opened is another."
+    reference = "Acrobat JavaScript API reference, Doc.exportDataObject; https://attack.mitre.org/techniques/T1204/002/"
+    fact = "executes"
+  strings:
+    $header = "%PDF-"
+    $started = /exportDataObject\s*\(\s*\{[^}]{0,300}nLaunch["']?\s*:\s*[12]/
+  condition:
+    $started and not $header in (0..1024) and filesize < 4MB
+}
+
+rule Pdf_Script_Fetches_A_Program {
+  meta:
+    description = "a script that has the viewer fetch a program or a script from the network"
+    why = "Documents link to downloads, so this is only a fact; doing it when the document is opened is another."
+    reference = "Acrobat JavaScript API reference, app.launchURL; https://attack.mitre.org/techniques/T1105/"
+    fact = "fetches"
+  strings:
+    $launched = /\bapp\.launchURL\s*\(\s*["'](https?|ftp|file):[^"'\r\n]{1,300}\.(exe|scr|com|pif|hta|js|jse|vbs|vbe|wsf|ps1|cmd|bat|msi|lnk|iso|img|jar)(\?[^"'\r\n]{0,100})?["']/ nocase
+  condition:
+    $launched and filesize < 4MB
+}
+
+rule Pdf_Script_Lays_Out_Machine_Code {
+  meta:
+    description = "a script that fills memory with machine code for a fault of the viewer to jump into"
+    why = "Numbers are written with %u in old texts too, so this is only a fact; doing it when the document is opened is another."
+    reference = "https://attack.mitre.org/techniques/T1203/"
+    fact = "executes"
+  strings:
+    $code = /unescape\s*\(\s*["'](%u[0-9a-f]{4}){24}/ nocase
+    $filled = /\.length\s*<=?\s*(0x[0-9a-f]{3,8}|[0-9]{4,9})/ nocase
+  condition:
+    all of them and uint16(0) != 0x5A4D and filesize < 4MB
+}

@@ -58,3 +58,17 @@ rule Script_Decodes_What_It_Runs {
   condition:
     any of them and uint16(0) != 0x5A4D and filesize < 4MB
 }
+
+rule Script_Writes_Programs {
+  meta:
+    description = "a script that writes a program or another script to the disk through an object of Windows"
+    why = "Installation scripts do it, so this is only a fact; a name that shows a document is another."
+    reference = "https://attack.mitre.org/techniques/T1105/; https://attack.mitre.org/techniques/T1059/005/"
+    fact = "drops"
+  strings:
+    $object = /(CreateObject|ActiveXObject)\s*\(\s*["'](ADODB\.Stream|Scripting\.FileSystemObject)/ ascii wide nocase
+    $written = /\.(SaveToFile|CreateTextFile|OpenTextFile)\b/ ascii wide nocase
+    $name = /["'][^"'\r\n]{0,100}\.(exe|dll|scr|pif|hta|vbs|vbe|jse|wsf|ps1|cmd|bat)["']/ ascii wide nocase
+  condition:
+    all of them and uint16(0) != 0x5A4D and filesize < 4MB
+}

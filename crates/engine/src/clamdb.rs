@@ -247,6 +247,11 @@ impl Database {
         self.magics.refine(content, ClamType::of(content))
     }
 
+    /// How many bytes [`Database::scan`] holds at most for the normalised forms of the content.
+    pub(crate) fn held_by_views(&self, content: &[u8]) -> u64 {
+        if self.body.is_empty() && self.logical.is_empty() { 0 } else { views::most_held(content, self.type_of(content)) }
+    }
+
     /// What archives are to be tried with.
     pub(crate) fn passwords(&self) -> impl Iterator<Item = Password> {
         self.passwords.iter().cloned()

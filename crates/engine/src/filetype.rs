@@ -1,6 +1,7 @@
 //! The type of content, by the content alone: a name proves nothing.
 
 mod compound;
+mod format;
 mod mail;
 mod table;
 mod zipped;
@@ -9,7 +10,10 @@ use memchr::memmem;
 
 use crate::unpack;
 
+pub(crate) use format::Format;
 pub(crate) use mail::is_mail;
+
+use format::{MediaType, Sort};
 
 /// What is to be done with an object beyond scanning its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,70 +26,13 @@ pub(crate) enum FileType {
     Leaf,
 }
 
-/// A container that is opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Format {
-    Zip,
-    Gzip,
-    Bzip2,
-    Xz,
-    Zstd,
-    Lzma,
-    Lzip,
-    Tar,
-    Ar,
-    Cpio,
-    Rpm,
-    Pdf,
-    SevenZip,
-    Rar,
-    Cab,
-    Iso,
-    Lha,
-    Arj,
-    Compress,
-    Lz4,
-    Snappy,
-    Szdd,
-    Chm,
-    Ole,
-    Rtf,
-    Mail,
-    Tnef,
-    Cms,
-}
-
 /// The MIME type by content, `application/octet-stream` where nothing is known.
 pub fn media_type(content: &[u8]) -> &'static str {
     match identify(content) {
-        FileType::Container(Format::Zip) => zipped::media_type(content),
-        FileType::Container(Format::Gzip) => "application/gzip",
-        FileType::Container(Format::Bzip2) => "application/x-bzip2",
-        FileType::Container(Format::Xz) => "application/x-xz",
-        FileType::Container(Format::Zstd) => "application/zstd",
-        FileType::Container(Format::Lzma) => "application/x-lzma",
-        FileType::Container(Format::Lzip) => "application/x-lzip",
-        FileType::Container(Format::Tar) => "application/x-tar",
-        FileType::Container(Format::Ar) => ar_media_type(content),
-        FileType::Container(Format::Cpio) => "application/x-cpio",
-        FileType::Container(Format::Rpm) => "application/x-rpm",
-        FileType::Container(Format::Pdf) => "application/pdf",
-        FileType::Container(Format::Chm) => "application/vnd.ms-htmlhelp",
-        FileType::Container(Format::Lha) => "application/x-lzh-compressed",
-        FileType::Container(Format::Arj) => "application/x-arj",
-        FileType::Container(Format::Compress) => "application/x-compress",
-        FileType::Container(Format::Lz4) => "application/x-lz4",
-        FileType::Container(Format::Snappy) => "application/x-snappy-framed",
-        FileType::Container(Format::Szdd) => "application/x-ms-compress-szdd",
-        FileType::Container(Format::Cab) => "application/vnd.ms-cab-compressed",
-        FileType::Container(Format::Iso) => "application/x-iso9660-image",
-        FileType::Container(Format::Rar) => "application/vnd.rar",
-        FileType::Container(Format::SevenZip) => "application/x-7z-compressed",
-        FileType::Container(Format::Ole) => compound::media_type(content),
-        FileType::Container(Format::Rtf) => "application/rtf",
-        FileType::Container(Format::Mail) => "message/rfc822",
-        FileType::Container(Format::Tnef) => "application/vnd.ms-tnef",
-        FileType::Container(Format::Cms) => "application/pkcs7-mime",
+        FileType::Container(format) => match format.media_type() {
+            MediaType::Fixed(media_type) => media_type,
+            MediaType::Of(look) => look(content),
+        },
         FileType::Unsupported(_) | FileType::Leaf => table::media_type(content).unwrap_or_else(|| text_type(content)),
     }
 }
@@ -123,34 +70,11 @@ pub(crate) fn identify(content: &[u8]) -> FileType {
 /// Whether its parts are parts of one thing, as the macros of a document are; the members of an archive are things of their own.
 pub(crate) fn is_document(file_type: FileType, content: &[u8]) -> bool {
     match file_type {
-        FileType::Container(Format::Pdf | Format::Ole | Format::Rtf) => true,
-        FileType::Container(Format::Zip) => zipped::is_document(content),
-        FileType::Container(
-            Format::Gzip
-            | Format::Bzip2
-            | Format::Xz
-            | Format::Zstd
-            | Format::Lzma
-            | Format::Lzip
-            | Format::Tar
-            | Format::Ar
-            | Format::Cpio
-            | Format::Rpm
-            | Format::SevenZip
-            | Format::Rar
-            | Format::Cab
-            | Format::Chm
-            | Format::Iso
-            | Format::Lha
-            | Format::Arj
-            | Format::Compress
-            | Format::Lz4
-            | Format::Snappy
-            | Format::Szdd
-            | Format::Mail
-            | Format::Tnef
-            | Format::Cms,
-        ) => false,
+        FileType::Container(format) => match format.sort() {
+            Sort::Document => true,
+            Sort::Perhaps(look) => look(content),
+            Sort::Archive => false,
+        },
         FileType::Unsupported(detail) => detail == "OneNote",
         FileType::Leaf => false,
     }
@@ -197,11 +121,6 @@ fn has_pdf_header(content: &[u8]) -> bool {
     let rest = content.get(at..).unwrap_or_default();
     let versioned = matches!(rest.get(5..8), Some([b'1' | b'2', b'.', b'0'..=b'9']));
     versioned && memmem::find(rest, b" obj").is_some() && memmem::find(rest, b"endobj").is_some()
-}
-
-fn ar_media_type(content: &[u8]) -> &'static str {
-    let is_debian = content.get(8..).is_some_and(|rest| rest.starts_with(b"debian-binary"));
-    if is_debian { "application/vnd.debian.binary-package" } else { "application/x-archive" }
 }
 
 fn text_type(content: &[u8]) -> &'static str {

@@ -66,6 +66,12 @@ pub fn archive(input: &[u8]) {
     }
 }
 
+/// Takes the bytes for a program that may be packed.
+pub fn program(content: &[u8]) {
+    let mut sink = Discarding { left: 20_000, passwords: [].into() };
+    let _ = unpack::look(content, &mut sink);
+}
+
 /// Decodes to nothing, in so many steps.
 struct Discarding {
     left: u32,

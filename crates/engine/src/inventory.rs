@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    LoadError, clamdb,
+    Config, LoadError, clamdb,
     hashes::HashLists,
     yara::{Rules, folder},
 };
@@ -48,11 +48,12 @@ impl Family {
     }
 }
 
-/// Everything that an engine with this folder has, in the order of the files' names.
+/// Everything that an engine of this configuration has, in the order of the files' names.
 ///
 /// # Errors
 /// The first file that does not load.
-pub fn inventory(dir: Option<&Path>) -> Result<Vec<RuleSource>, LoadError> {
+pub fn inventory(config: &Config) -> Result<Vec<RuleSource>, LoadError> {
+    let dir = config.rules_dir.as_deref();
     let mut sources = Vec::new();
     let mut by_file = Rules::load(dir)?.counts_by_file();
     sources.push(RuleSource::new(None, Family::Yara, by_file.remove(&None).unwrap_or_default()));
@@ -65,7 +66,7 @@ pub fn inventory(dir: Option<&Path>) -> Result<Vec<RuleSource>, LoadError> {
         let counts = BTreeMap::from([("malware", list.count()), ("allowed", list.allowed_count())]);
         sources.push(RuleSource::new(Some(name_of(&path)), Family::Hashes, counts));
     }
-    sources.extend(clamav(dir)?);
+    sources.extend(clamav(dir, &clamdb::Settings::new(config.clamdb_pua))?);
     for source in &mut sources {
         source.counts.retain(|_, count| *count > 0);
         source.left_out.retain(|_, count| *count > 0);
@@ -77,11 +78,11 @@ pub fn inventory(dir: Option<&Path>) -> Result<Vec<RuleSource>, LoadError> {
     Ok(sources)
 }
 
-fn clamav(dir: &Path) -> Result<Vec<RuleSource>, LoadError> {
+fn clamav(dir: &Path, settings: &clamdb::Settings) -> Result<Vec<RuleSource>, LoadError> {
     let files: Vec<PathBuf> = folder::files(dir, &clamdb::extensions())?;
     let mut sources = Vec::new();
     for path in files {
-        let read = clamdb::source_of_file(&path, &clamdb::Settings::new(false))?;
+        let read = clamdb::source_of_file(&path, settings)?;
         let counts = &read.counts;
         let in_force = [
             ("digests", counts.hashes),
@@ -118,6 +119,20 @@ impl RuleSource {
 mod tests {
     use super::*;
 
+    fn of_folder(dir: &Path, clamdb_pua: bool) -> Vec<RuleSource> {
+        inventory(&Config { rules_dir: Some(dir.to_owned()), clamdb_pua, ..Config::default() }).unwrap()
+    }
+
+    #[test]
+    fn what_is_possibly_unwanted_is_left_out_only_where_it_is_not_asked_for() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("a.ndu"), "PUA.One:0:*:6162636465\n").unwrap();
+        let [_, off] = &of_folder(dir.path(), false)[..] else { panic!() };
+        assert_eq!((&off.counts, &off.left_out), (&BTreeMap::new(), &BTreeMap::from([("unwanted".into(), 1)])));
+        let [_, on] = &of_folder(dir.path(), true)[..] else { panic!() };
+        assert_eq!((&on.counts, &on.left_out), (&BTreeMap::from([("patterns", 1)]), &BTreeMap::new()));
+    }
+
     #[test]
     fn each_file_has_a_row_and_the_pack_has_the_first() {
         let dir = tempfile::tempdir().unwrap();
@@ -126,16 +141,16 @@ mod tests {
         write("allow.sha256", &"0".repeat(64));
         write("c.md5", &format!("{}\n{}\n", "1".repeat(32), "2".repeat(32)));
         write("d.ndb", "One:0:*:6162636465\nnonsense\n");
-        let sources = inventory(Some(dir.path())).unwrap();
+        let sources = of_folder(dir.path(), false);
         let rows: Vec<_> = sources.iter().map(|source| (source.file.as_deref(), source.family.as_str(), source.counts.clone())).collect();
         assert_eq!((rows[0].0, rows[0].1), (None, "yara-x"));
-        assert!(rows[0].2["suspicious"] > 5 && rows[0].2["fact"] > 2 && rows[0].2["malware"] == 1, "{:?}", rows[0]);
+        assert!(rows[0].2["suspicious"] > 5 && rows[0].2["fact"] > 2 && rows[0].2["malware"] == 2, "{:?}", rows[0]);
         assert_eq!(rows[1], (Some("b.yar"), "yara-x", BTreeMap::from([("malware", 1), ("fact", 1)])));
         assert_eq!(rows[2], (Some("allow.sha256"), "hashes", BTreeMap::from([("allowed", 1)])));
         assert_eq!(rows[3], (Some("c.md5"), "hashes", BTreeMap::from([("malware", 2)])));
         assert_eq!(rows[4], (Some("d.ndb"), "clamdb", BTreeMap::from([("patterns", 1)])));
         assert_eq!(sources[4].left_out, BTreeMap::from([("invalid".into(), 1)]));
         assert!(sources[0].changed.is_none() && sources[1..].iter().all(|source| source.changed.is_some()));
-        assert_eq!(inventory(None).unwrap().len(), 1);
+        assert_eq!(inventory(&Config::default()).unwrap().len(), 1);
     }
 }

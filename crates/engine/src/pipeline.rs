@@ -1,12 +1,10 @@
 //! The way of one file through the engines: scan its bytes, judge it if it is a picture, open it if it is a container, and the same
 //! again for every object that comes out.
 
+mod children;
 mod explain;
 
-use std::{
-    io::{self, Read},
-    rc::Rc,
-};
+use std::rc::Rc;
 
 use filesafety_model::{
     Coverage, Detection, EngineName, EngineOutcome, EngineReport, Kind, Password, PictureReport, Pictures, Reason, Report, Unexamined,
@@ -14,15 +12,15 @@ use filesafety_model::{
 
 use crate::{
     ConfiguredClamd, Engine, Grant, Input, Memory, MemoryShort, Oversize,
-    budget::{Budget, Deadline, Limit, Stopped},
+    budget::{Budget, Limit, Stopped},
     clamd::ClamdAnswer,
-    clamdb::{ClamType, Container, Object},
-    facts::{Fact, Gathered, Gathering, suspicions},
-    filetype::{FileType, Format, identify, is_document},
+    clamdb::{ClamType, Object},
+    facts::{Gathered, Gathering, suspicions},
+    filetype::{FileType, identify, is_document},
     names,
     nsfw::{self, PictureLimits, Pixels},
     search,
-    unpack::{self, Decoded, Ended, Member, Sink, Stop},
+    unpack::{self, Sink, Stop},
     yara::{Hit, Matched, Scanner, Statement},
 };
 
@@ -50,12 +48,6 @@ pub(crate) fn unpack_only(
 
 /// So much is decoded between two looks at the budget.
 const STEP: usize = 64 << 10;
-
-/// Below this a growing object doubles its room, above it grows by a quarter.
-const DOUBLES_BELOW: usize = 16 << 20;
-
-/// Of an object that passed a limit while it was decoded, so much of its start is still scanned.
-const SCANNED_OF_REFUSED: usize = 32 << 20;
 
 /// Names are cut to as many characters, as everywhere in the service.
 const MAX_NAME: usize = 255;
@@ -233,7 +225,7 @@ impl Walk<'_, '_> {
                 Statement::Note(note) => self.facts.note(&self.path, shown(&note)),
             }
         }
-        let clamdb = self.match_clamdb(content);
+        let clamdb = self.match_clamdb(content)?;
         let clamd = self.ask_clamd(content);
         let hits = [hashes, yara, clamdb, clamd];
         // Looked up last: hardly anything is found, and hardly ever is a digest computed for this.
@@ -255,13 +247,16 @@ impl Walk<'_, '_> {
         self.coverage.add_note(&self.path, format!("allowed by its digest; found: {}", names.join(", ")));
     }
 
-    fn match_clamdb(&mut self, content: &[u8]) -> Vec<Hit> {
+    fn match_clamdb(&mut self, content: &[u8]) -> Result<Vec<Hit>, Stop> {
         if self.allowed_at.is_some() || !self.engine.clamdb.is_in_force() {
-            return Vec::new();
+            return Ok(Vec::new());
         }
+        let held = self.engine.clamdb.held_by_views(content);
+        self.budget.hold(held)?;
         let containers: Vec<_> = self.containers.iter().map(|opened| opened.kind).collect();
         let in_time = || !self.budget.time_left().is_zero();
         let found = self.engine.clamdb.scan(Object { content, containers: &containers }, &in_time);
+        self.budget.release(held);
         if found.allowed {
             self.allowed_at = Some(self.depth);
             self.coverage.add_note(&self.path, "allowed by a ClamAV list: its signatures were not asked");
@@ -269,7 +264,7 @@ impl Walk<'_, '_> {
         if found.incomplete {
             self.limit(Limit::Matches);
         }
-        found.hits
+        Ok(found.hits)
     }
 
     fn ask_clamd(&mut self, content: &[u8]) -> Vec<Hit> {
@@ -335,33 +330,8 @@ impl Walk<'_, '_> {
             FileType::Container(_) if at_limit => self.door = Door::Refused,
             FileType::Container(format) => {
                 unpack::open(format, content, name, self)?;
-                match format {
-                    // Readers of these look beyond the format's own bytes, and so does the search.
-                    Format::Pdf | Format::Rtf | Format::Mail | Format::Tnef | Format::Cms => search::embedded(content, self)?,
-                    // What follows the end was examined as an object.
-                    Format::Zip
-                    | Format::Gzip
-                    | Format::Bzip2
-                    | Format::Xz
-                    | Format::Zstd
-                    | Format::Lzma
-                    | Format::Lzip
-                    | Format::Tar
-                    | Format::Ar
-                    | Format::Cpio
-                    | Format::Rpm
-                    | Format::SevenZip
-                    | Format::Lha
-                    | Format::Arj
-                    | Format::Compress
-                    | Format::Lz4
-                    | Format::Snappy
-                    | Format::Szdd
-                    | Format::Chm
-                    | Format::Rar
-                    | Format::Cab
-                    | Format::Iso
-                    | Format::Ole => {}
+                if format.is_searched() {
+                    search::embedded(content, self)?;
                 }
             }
             FileType::Unsupported(detail) => {
@@ -395,69 +365,6 @@ impl Walk<'_, '_> {
         Ok(())
     }
 
-    /// Whether the child that is offered is not to be examined.
-    fn refuses(&mut self) -> bool {
-        if self.door == Door::Closed {
-            self.door = Door::Refused;
-        }
-        self.door == Door::Refused
-    }
-
-    /// Decodes into memory, step by step under the budget. What was decoded stands in `buffer` also when it stops.
-    fn decode(&mut self, content: &mut dyn Read, buffer: &mut Vec<u8>, held: &mut u64) -> Result<Decoded, Stop> {
-        let mut scratch = std::mem::take(&mut self.scratch);
-        let mut crc = crc32fast::Hasher::new();
-        let result = loop {
-            match content.read(&mut scratch) {
-                Ok(0) => break Ok(Ended::AtEnd),
-                Ok(count) => {
-                    let step = scratch.get(..count).unwrap_or_default();
-                    crc.update(step);
-                    if let Err(stop) = self.append(step, buffer, held) {
-                        break Err(stop);
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => break Ok(Ended::InError),
-            }
-        };
-        self.scratch = scratch;
-        Ok(Decoded { ended: result?, bytes: buffer.len() as u64, crc32: crc.finalize() })
-    }
-
-    fn append(&mut self, step: &[u8], buffer: &mut Vec<u8>, held: &mut u64) -> Result<(), Stop> {
-        self.budget.unpack(step.len() as u64)?;
-        let needed = buffer.len() + step.len();
-        if needed > buffer.capacity() {
-            let room = buffer.capacity() + if buffer.capacity() < DOUBLES_BELOW { buffer.capacity() } else { buffer.capacity() / 4 };
-            let more = room.max(needed) - buffer.len();
-            let grown = (room.max(needed) - buffer.capacity()) as u64;
-            self.budget.hold(grown)?;
-            *held += grown;
-            if buffer.try_reserve_exact(more).is_err() {
-                return Err(self.budget.stop(Limit::Memory));
-            }
-        }
-        buffer.extend_from_slice(step);
-        Ok(())
-    }
-
-    /// Scans the start of what was decoded before a bound on size was passed: a name is worth more than a limit.
-    fn scan_refused(&mut self, name: &str, buffer: &[u8]) {
-        match self.budget.stopped() {
-            Some(Stopped::Limit(Limit::Bytes | Limit::Ratio)) => {}
-            Some(Stopped::Limit(Limit::Depth | Limit::Objects | Limit::Time | Limit::Memory | Limit::Matches) | Stopped::MemoryShort)
-            | None => return,
-        }
-        self.path.push_str(if self.path.is_empty() { "" } else { "/" });
-        self.path.push_str(&shown(name));
-        let (start, here) = (buffer.get(..SCANNED_OF_REFUSED).unwrap_or(buffer), self.path.len());
-        self.facts.enter();
-        // The scan has stopped already; that it could stop again changes nothing.
-        let _: Result<(), Stop> = self.detect(start);
-        self.conclude(start, here);
-    }
-
     fn limit(&mut self, limit: Limit) {
         self.coverage.add_unexamined(Unexamined::new(&self.path, Reason::Limit, limit.detail()));
     }
@@ -482,107 +389,6 @@ impl Walk<'_, '_> {
         Report { engines, coverage: self.coverage, pictures: self.pictures, notes: self.facts.into_notes() }
     }
 }
-
-impl Sink for Walk<'_, '_> {
-    fn member(&mut self, member: &Member<'_>) {
-        if self.allowed_at.is_some() || self.door == Door::Refused {
-            return;
-        }
-        let Some((opened, findings)) = self.containers.last_mut().zip(self.virus.as_mut()) else { return };
-        opened.members += 1;
-        let container = Container { kind: opened.kind, size: opened.size, position: opened.members };
-        let hits = self.engine.clamdb.judge_member(member, &container);
-        if !hits.is_empty() {
-            keep(&mut findings.clamdb, hits, EngineName::ClamDb, &member_path(&self.path, member.name));
-        }
-    }
-
-    fn child(&mut self, name: &str, content: &mut dyn Read) -> Result<Decoded, Stop> {
-        if self.refuses() {
-            return Ok(NOTHING);
-        }
-        let (mut buffer, mut held) = (Vec::new(), 0);
-        let decoded = self.decode(content, &mut buffer, &mut held).inspect_err(|_| self.scan_refused(name, &buffer))?;
-        self.descend(name, &buffer)?;
-        drop(buffer);
-        self.budget.release(held);
-        Ok(decoded)
-    }
-
-    fn pixels(&mut self, name: &str, pixels: &Pixels, content: &mut dyn Read) -> Result<Decoded, Stop> {
-        self.pixels = Some(pixels.clone());
-        let decoded = self.child(name, content);
-        self.pixels = None;
-        decoded
-    }
-
-    fn part(&mut self, name: &str, content: &[u8]) -> Result<Decoded, Stop> {
-        if self.refuses() {
-            return Ok(NOTHING);
-        }
-        self.budget.unpack(content.len() as u64).inspect_err(|_| self.scan_refused(name, content))?;
-        self.descend(name, content)?;
-        Ok(Decoded { bytes: content.len() as u64, crc32: crc32fast::hash(content), ended: Ended::AtEnd })
-    }
-
-    fn unexamined(&mut self, reason: Reason, detail: &str) {
-        // At the depth limit it is told that something is there, not what.
-        if self.refuses() {
-            return;
-        }
-        self.coverage.add_unexamined(Unexamined::new(&self.path, reason, detail));
-    }
-
-    fn member_unexamined(&mut self, name: &str, reason: Reason, detail: &str) {
-        if self.refuses() {
-            return;
-        }
-        self.coverage.add_unexamined(Unexamined::new(member_path(&self.path, name), reason, detail));
-    }
-
-    fn note(&mut self, note: &str) {
-        if self.door == Door::Open {
-            self.coverage.add_note(&self.path, note);
-        }
-    }
-
-    fn fact(&mut self, fact: Fact, detail: &str) {
-        if self.door == Door::Open && self.virus.is_some() {
-            self.facts.state(&self.path, fact, &shown(detail));
-        }
-    }
-
-    fn tick(&mut self) -> Result<(), Stop> {
-        self.budget.entry()
-    }
-
-    fn hold(&mut self, bytes: u64) -> Result<(), Stop> {
-        self.budget.hold(bytes)
-    }
-
-    fn release(&mut self, bytes: u64) {
-        self.budget.release(bytes);
-    }
-
-    fn clock(&mut self) -> Result<(), Stop> {
-        self.budget.check_time()
-    }
-
-    fn deadline(&self) -> Option<Deadline> {
-        Some(self.budget.deadline())
-    }
-
-    fn room(&self) -> u64 {
-        self.budget.room()
-    }
-
-    fn passwords(&self) -> Rc<[Password]> {
-        self.passwords.clone()
-    }
-}
-
-/// What a child is that was refused.
-const NOTHING: Decoded = Decoded { bytes: 0, crc32: 0, ended: Ended::AtEnd };
 
 fn keep(kept: &mut Vec<Detection>, hits: Vec<Hit>, engine: EngineName, path: &str) {
     for Hit { signature, kind } in hits {

@@ -63,16 +63,25 @@ fn installers(content: &[u8], sink: &mut dyn Sink) -> Result<(), Stop> {
         (b"InstallShield\0", "InstallShield"),
         (b"ISc(", "InstallShield"),
     ];
+    /// By which Inno Setup's program finds what stands behind it; it is there where that was cut off, too.
+    const INNO_TABLE: &[u8] = b"rDlPtS\xcd\xe6\xd7\x7b\x0b\x2a";
+    /// The manifest that is written with what an installer carries, and stands in no program that carries nothing.
+    const NSIS_PROGRAM: &[u8] = b"name=\"Nullsoft.NSIS.exehead\"";
     if !content.starts_with(b"MZ") {
         return Ok(());
     }
-    if let Some(mark) = memmem::find(content, unpack::NSIS_MARK) {
-        unpack::open_nsis(content, mark, sink)?;
-    }
     // What a program says of itself is no installer; what stands behind it is.
     let overlay = clamdb::end_of_program(content).and_then(|end| content.get(end..)).unwrap_or_default();
+    match memmem::find(content, unpack::NSIS_MARK) {
+        Some(mark) => unpack::open_nsis(content, mark, sink)?,
+        // It is cut before what it carries.
+        None if memmem::find(content, NSIS_PROGRAM).is_some() => sink.unexamined(Reason::Broken, "Nsis"),
+        None => {}
+    }
     if let Some((_, detail)) = CLOSED.iter().find(|(mark, _)| memmem::find(overlay, mark).is_some()) {
         sink.unexamined(Reason::Unsupported, detail);
+    } else if memmem::find(content, INNO_TABLE).is_some() {
+        sink.unexamined(Reason::Unsupported, "InnoSetup");
     }
     Ok(())
 }

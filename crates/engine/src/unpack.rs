@@ -27,6 +27,7 @@ mod office_crypt;
 mod office_xml;
 mod ole;
 mod pdf;
+mod program;
 mod ranges;
 mod rar;
 mod rpm;
@@ -63,7 +64,7 @@ pub(crate) use iso::starts as iso_starts;
 pub(crate) use lha::starts as lha_starts;
 pub(crate) use lz4::starts_after_skippable as lz4_starts;
 pub(crate) use lzma::is_alone as lzma_starts;
-pub(crate) use mail::{base64_of, percent};
+pub(crate) use mail::{base64_of, open_text as open_written_files, percent};
 pub(crate) use nsis::{MARK as NSIS_MARK, open as open_nsis};
 pub(crate) use ole::{open_embedded as open_embedded_ole, starts as ole_starts};
 pub(crate) use rar::starts as rar_starts;
@@ -113,7 +114,8 @@ pub(crate) struct Member<'a> {
 
 /// What an opener tells of the container that it walks.
 pub(crate) trait Sink {
-    /// What the headers say of the member that comes next: called once for each, before its content, and for those that stay closed.
+    /// What the headers say of a member: called once for each, before its content or, where that alone tells its size, right after it,
+    /// and for those that stay closed.
     /// What a container is without headers (a gzip, the rest behind an end) is no member.
     fn member(&mut self, _member: &Member<'_>) {}
 
@@ -273,6 +275,7 @@ pub(crate) fn look(content: &[u8], sink: &mut dyn Sink) -> Result<(), Stop> {
     if active_mime::starts(content) {
         return active_mime::open(content, sink);
     }
+    program::open(content, sink)?;
     office_xml::open(content, sink)
 }
 

@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Result, bail};
+use filesafety_engine::Config as EngineConfig;
 
 use crate::{
     arguments::{RulesCommand, RulesFolder},
@@ -19,7 +20,7 @@ use crate::{
 
 pub(super) fn run(command: RulesCommand, config: Option<PathBuf>) -> Result<u8> {
     match command {
-        RulesCommand::List { json, folder } => list::run(json, folder_in_force(folder, config)?.as_deref()),
+        RulesCommand::List { json, folder } => list::run(json, &rules_in_force(folder, config)?),
         RulesCommand::Check { paths, folder } => check::run(paths, || folder_in_force(folder, config)),
         RulesCommand::Test { file, json, folder } => test::run(&file, json, folder, config),
         RulesCommand::Update { freshclam_config, folder } => {
@@ -32,10 +33,15 @@ pub(super) fn run(command: RulesCommand, config: Option<PathBuf>) -> Result<u8> 
 }
 
 fn folder_in_force(folder: RulesFolder, config: Option<PathBuf>) -> Result<Option<PathBuf>> {
+    Ok(rules_in_force(folder, config)?.rules_dir)
+}
+
+/// What decides which rules the service loads.
+fn rules_in_force(folder: RulesFolder, config: Option<PathBuf>) -> Result<EngineConfig> {
     let config = SettingFlags::default().with("rules_dir", folder.rules_dir).config_without_listening(config)?;
     match config.rules_dir {
         Some(folder) if !folder.is_dir() => bail!("there is no folder {}", folder.display()),
-        folder => Ok(folder),
+        rules_dir => Ok(EngineConfig { rules_dir, clamdb_pua: config.clamdb_pua, ..EngineConfig::default() }),
     }
 }
 

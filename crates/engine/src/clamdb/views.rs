@@ -25,9 +25,32 @@ const MOST_TEXT: usize = 20 << 20;
 /// And so much of an HTML text, whose views are several.
 const MOST_HTML: usize = 8 << 20;
 
+/// A page has two views and its scripts, each about as long as itself in a vector that may be half empty.
+const PER_BYTE_OF_PAGE: u64 = 6;
+/// Shorter objects hold little, whatever they are.
+const SMALL: usize = 64 << 10;
+
+/// How many bytes are held at most while an object that is taken for `kind` is seen in its views.
+pub(super) fn most_held(content: &[u8], kind: ClamType) -> u64 {
+    if content.len() <= SMALL || !has_views(kind) {
+        return 0;
+    }
+    let held = |most: usize| start(content, most).len() as u64;
+    match Endian::of(content) {
+        // Beside the views the text in another encoding.
+        Some(_) => held(MOST_HTML) * (PER_BYTE_OF_PAGE + 2),
+        None if is_html(content) => held(MOST_HTML) * PER_BYTE_OF_PAGE,
+        None => held(MOST_TEXT),
+    }
+}
+
+fn has_views(kind: ClamType) -> bool {
+    kind.is_vague() || kind.is_mail()
+}
+
 /// The views of an object that is taken for `kind`.
 pub(super) fn of(content: &[u8], kind: ClamType) -> Vec<View> {
-    if !kind.is_vague() && !kind.is_mail() {
+    if !has_views(kind) {
         return Vec::new();
     }
     let decoded = Endian::of(content).map(|endian| normalise::to_utf8(start(content, MOST_HTML), endian));

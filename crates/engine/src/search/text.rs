@@ -14,7 +14,7 @@ mod tests;
 use crate::{
     filetype,
     normalise::{self, Endian},
-    unpack::{Sink, Stop},
+    unpack::{self, Sink, Stop},
 };
 
 /// Gives what the text hides as children.
@@ -34,6 +34,7 @@ pub(super) fn open(content: &[u8], sink: &mut dyn Sink) -> Result<(), Stop> {
         return sink.part("utf-8", text).map(drop);
     }
     decoded_script(content, sink)?;
+    unpack::open_written_files(content, sink)?;
     markup::open(content, sink)?;
     blobs::open(content, sink)
 }

@@ -8,7 +8,7 @@ use filesafety_model::Reason;
 
 use self::fastest::Fastest;
 use super::{
-    Ended, Sink, Stop,
+    Ended, Member, Sink, Stop,
     lzh::{Kind, Lzh},
     ranges, u16_at, u32_at, zip,
 };
@@ -101,6 +101,8 @@ fn member(fields: &[u8], data: &[u8], sink: &mut dyn Sink) -> Result<(), Stop> {
     if kind == DIRECTORY || size == 0 && data.is_empty() {
         return Ok(());
     }
+    let packed = u32_at(fields, 12).map(u64::from);
+    sink.member(&Member { name: &name, packed, unpacked: Some(size), encrypted: flags & GARBLED != 0, crc32: Some(crc32) });
     if flags & GARBLED != 0 {
         sink.member_unexamined(&name, Reason::Encrypted, DETAIL);
         return Ok(());

@@ -8,7 +8,7 @@ use filesafety_model::Reason;
 
 use self::folder::{Blocks, Packing};
 use super::{
-    Ended, Sink, Stop,
+    Ended, Member, Sink, Stop,
     ranges::{Ranges, examine_gaps},
     solid::Solid,
     streams::report,
@@ -119,6 +119,7 @@ impl Cabinet {
         }
         for file in files {
             // 0xfffd and above: begun in the cabinet before, or ended in the one behind.
+            sink.member(&file.member());
             sink.member_unexamined(&file.name, Reason::Unsupported, "CabVolume");
         }
         Ok(())
@@ -126,6 +127,7 @@ impl Cabinet {
 
     fn folder(&self, blocks: &Blocks<'_>, packing: u16, files: &[&File], sink: &mut dyn Sink) -> Result<(), Stop> {
         let Some(packing) = Packing::of(packing) else {
+            files.iter().for_each(|file| sink.member(&file.member()));
             if !files.is_empty() {
                 sink.unexamined(Reason::Unsupported, "CabMethod");
             }
@@ -136,6 +138,7 @@ impl Cabinet {
         let mut solid = Solid::new(|| blocks.stream(packing));
         let mut is_short = false;
         for file in files {
+            sink.member(&file.member());
             let decoded = solid.file(&file.name, file.offset, file.size, sink)?;
             is_short |= decoded.is_none_or(|decoded| decoded.bytes < file.size || decoded.ended == Ended::InError);
         }
@@ -153,6 +156,10 @@ impl Cabinet {
 }
 
 impl File {
+    fn member(&self) -> Member<'_> {
+        Member { name: &self.name, packed: Some(0), unpacked: Some(self.size), ..Member::default() }
+    }
+
     fn parse(content: &[u8], at: usize) -> Option<(Self, usize)> {
         const IS_UTF8: u16 = 0x80;
         let name = at.checked_add(FILE)?;

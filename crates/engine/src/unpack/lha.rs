@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use filesafety_model::Reason;
 
 use super::{
-    Ended, Sink, Stop,
+    Ended, Member, Sink, Stop,
     lzh::{Kind, Lzh},
     ranges, u16_at, u32_at, u64_at, zip,
 };
@@ -64,6 +64,7 @@ fn member(header: &Header<'_>, sink: &mut dyn Sink) -> Result<(), Stop> {
     if header.method == *b"-lhd-" || header.size == 0 && data.is_empty() {
         return Ok(());
     }
+    sink.member(&Member { name, packed: Some(data.len() as u64), unpacked: Some(header.size), ..Member::default() });
     let content: Box<dyn Read + '_> = match &header.method {
         b"-lh0-" | b"-lz4-" | b"-pm0-" => Box::new(data),
         b"-lh4-" | b"-lh5-" => Box::new(Lzh::new(data, Kind::SMALL, header.size)),

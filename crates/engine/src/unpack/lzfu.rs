@@ -14,6 +14,7 @@ MS Sans SerifSymbolArialTimes New RomanCourier{\\colortbl\\red0\\green0\\blue0\r
 
 /// Unpacks as it is read; data that is cut ends in an error.
 pub(crate) struct Unpacked<'a> {
+    told: u32,
     rest: &'a [u8],
     is_packed: bool,
     ring: Box<[u8; RING]>,
@@ -36,8 +37,13 @@ impl<'a> Unpacked<'a> {
         let kind = u32_at(content, 8).filter(|kind| matches!(*kind, PACKED | PLAIN))?;
         let mut ring = Box::new([0; RING]);
         ring.iter_mut().zip(BEGINNING).for_each(|(place, byte)| *place = *byte);
-        let rest = content.get(HEADER..)?;
-        Some(Self { rest, is_packed: kind == PACKED, ring, at: BEGINNING.len(), ready: Vec::new(), given: 0, state: State::Going })
+        let (rest, told) = (content.get(HEADER..)?, u32_at(content, 4)?);
+        Some(Self { told, rest, is_packed: kind == PACKED, ring, at: BEGINNING.len(), ready: Vec::new(), given: 0, state: State::Going })
+    }
+
+    /// How long the text is, by the header.
+    pub(crate) fn told(&self) -> u64 {
+        u64::from(self.told)
     }
 
     fn put(&mut self, byte: u8) {

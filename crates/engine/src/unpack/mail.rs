@@ -16,7 +16,7 @@ use std::{collections::HashSet, io::Read, ops::Range};
 
 use filesafety_model::Reason;
 
-use super::{Sink, Stop};
+use super::{Decoded, Member, Sink, Stop};
 use fields::Reading;
 use inline::{Fault, Files};
 use parameters::Structured;
@@ -282,6 +282,7 @@ impl Walk<'_> {
         if body.is_empty() || !self.is_new(body, place, encoding) || !self.burn(body.len()) {
             return Ok(());
         }
+        let told = name;
         let name = name.map_or_else(|| part_name(place), str::to_owned);
         match encoding {
             // All of the file, to a reader that sees no header: it has been examined, and would be opened again without end.
@@ -289,24 +290,34 @@ impl Walk<'_> {
                 self.inline(body, place)?
             }
             Encoding::Identity => {
-                self.sink.part(&name, body)?;
+                let decoded = self.sink.part(&name, body)?;
+                self.tell(told, decoded, place);
                 self.inline(body, place)?;
             }
             Encoding::QuotedPrintable => {
-                self.sink.child(&name, &mut QuotedPrintable::new(body))?;
+                let decoded = self.sink.child(&name, &mut QuotedPrintable::new(body))?;
+                self.tell(told, decoded, place);
             }
-            Encoding::Base64 => self.base64(&name, body, place)?,
+            Encoding::Base64 => self.base64(&name, told, body, place)?,
         }
         Ok(())
     }
 
-    fn base64(&mut self, name: &str, body: &[u8], place: &Place<'_>) -> Result<(), Stop> {
+    /// Only attachments have a name to be known by, and only decoding tells their size.
+    fn tell(&mut self, name: Option<&str>, decoded: Decoded, place: &Place<'_>) {
+        if let Some(name) = name.filter(|_| place.ordinary) {
+            self.sink.member(&Member { name, packed: Some(decoded.bytes), unpacked: Some(decoded.bytes), ..Member::default() });
+        }
+    }
+
+    fn base64(&mut self, name: &str, told: Option<&str>, body: &[u8], place: &Place<'_>) -> Result<(), Stop> {
         let survey = transfer::survey(body);
         if survey.readings.len() > 1 {
             self.sink.note("base64 with something between");
         }
-        for reading in survey.readings {
-            self.sink.child(name, &mut Base64::new(body, reading))?;
+        for (index, reading) in survey.readings.into_iter().enumerate() {
+            let decoded = self.sink.child(name, &mut Base64::new(body, reading))?;
+            self.tell(told.filter(|_| index == 0), decoded, place);
         }
         // Without a delimiter behind it, data that could go on may have gone on.
         if place.ordinary && (survey.cut || !place.closed && (survey.unpadded || place.depth > 0)) {
@@ -320,20 +331,7 @@ impl Walk<'_> {
         if is_armoured_pgp(text) {
             self.sink.member_unexamined(&part_name(place), Reason::Encrypted, "Pgp");
         }
-        const RUNS: usize = 64 << 20;
-        for file in Files::of(text, RUNS) {
-            self.sink.tick()?;
-            let held = file.content.len() as u64;
-            self.sink.hold(held)?;
-            self.sink.child(&file.name, &mut file.content.as_slice())?;
-            self.sink.release(held);
-            match file.fault.filter(|_| place.ordinary) {
-                Some(Fault::Cut) => self.sink.member_unexamined(&file.name, Reason::Broken, DETAIL),
-                Some(Fault::Piece) => self.sink.member_unexamined(&file.name, Reason::Unsupported, "PartialMail"),
-                None => {}
-            }
-        }
-        Ok(())
+        written_files(text, place.ordinary.then_some(DETAIL), self.sink)
     }
 
     fn is_new(&mut self, body: &[u8], place: &Place<'_>, encoding: Encoding) -> bool {
@@ -346,6 +344,33 @@ impl Walk<'_> {
         self.fuel = self.fuel.saturating_sub(bytes as u64 + 1);
         self.fuel > 0
     }
+}
+
+/// Files that are written into a text that is no message. It is a text first: only one that begins with such a file can be broken.
+pub(crate) fn open_text(text: &[u8], sink: &mut dyn Sink) -> Result<(), Stop> {
+    let begins = inline::begins(text.trim_ascii_start());
+    written_files(text, begins.then_some("Text"), sink)
+}
+
+/// `detail` ends the signature of what is broken; without it nothing is.
+fn written_files(text: &[u8], detail: Option<&str>, sink: &mut dyn Sink) -> Result<(), Stop> {
+    const RUNS: usize = 64 << 20;
+    for file in Files::of(text, RUNS) {
+        sink.tick()?;
+        let held = (file.content.len() + file.resources.len()) as u64;
+        sink.hold(held)?;
+        sink.child(&file.name, &mut file.content.as_slice())?;
+        if !file.resources.is_empty() {
+            sink.child(&format!("{}.rsrc", file.name), &mut file.resources.as_slice())?;
+        }
+        sink.release(held);
+        match (file.fault, detail) {
+            (Some(Fault::Cut), Some(detail)) => sink.member_unexamined(&file.name, Reason::Broken, detail),
+            (Some(Fault::Piece), Some(_)) => sink.member_unexamined(&file.name, Reason::Unsupported, "PartialMail"),
+            (Some(_), None) | (None, _) => {}
+        }
+    }
+    Ok(())
 }
 
 /// Where the first line with anything in it begins.

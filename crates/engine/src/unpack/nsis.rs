@@ -249,6 +249,18 @@ mod tests {
     }
 
     #[test]
+    fn an_installer_that_is_cut_before_its_mark_is_told_by_its_manifest() {
+        let manifest = b"<assemblyIdentity version=\"1.0.0.0\" name=\"Nullsoft.NSIS.exehead\" type=\"win32\"/>";
+        let record = opened(&[b"MZ program ".to_vec(), manifest.to_vec(), b" and its icons".to_vec()].concat());
+        assert!(record.says(Reason::Broken, "Nsis"));
+        let record = opened(&[&b"MZ program "[..], b"rDlPtS\xcd\xe6\xd7\x7b\x0b\x2a", &[0; 40]].concat());
+        assert!(record.says(Reason::Unsupported, "InnoSetup"));
+        for honest in [&b"MZ program of NullsoftInst and nsis.sf.net"[..], b"a text about name=\"Nullsoft.NSIS.exehead\""] {
+            assert!(opened(honest).is_complete());
+        }
+    }
+
+    #[test]
     fn a_cut_installer_is_told() {
         let data = [block(true, &noise(900)), block(true, &noise(500))].concat();
         let whole = installer(&data);

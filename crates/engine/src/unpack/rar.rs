@@ -11,12 +11,13 @@ use std::{
 
 use filesafety_model::Reason;
 use rars::{
-    Archive, ArchiveMember, ArchiveReadOptions, ArchiveReader, Error, ErrorKind, ExtractionDecision, ExtractionErrorAction, rar15_40, rar50,
+    Archive, ArchiveMember, ArchiveMemberDetail, ArchiveReadOptions, ArchiveReader, Error, ErrorKind, ExtractionDecision,
+    ExtractionErrorAction, rar15_40, rar50,
 };
 
 use self::output::Output;
 use super::{
-    Sink, Stop,
+    Member, Sink, Stop,
     ranges::{Ranges, examine_gaps},
     u16_at, u32_at, zip,
 };
@@ -181,6 +182,13 @@ impl Walk<'_> {
         }
         self.settled = self.met;
         let name = meta.name_lossy();
+        self.sink.member(&Member {
+            name: &name,
+            packed: Some(meta.packed_size),
+            unpacked: Some(meta.unpacked_size).filter(|size| *size != u64::MAX),
+            encrypted: meta.is_encrypted,
+            crc32: checksum(&member.detail),
+        });
         if meta.is_directory || meta.is_redirection {
             return Ok(ExtractionDecision::Skip);
         }
@@ -234,6 +242,14 @@ impl Walk<'_> {
         let error = if is_closed { &Error::NeedPassword } else { error };
         tell(self.sink, Some(&member.meta.name_lossy()), error);
         ExtractionErrorAction::Continue
+    }
+}
+
+fn checksum(detail: &ArchiveMemberDetail) -> Option<u32> {
+    match detail {
+        ArchiveMemberDetail::Rar15To40 { crc32, .. } => Some(*crc32),
+        ArchiveMemberDetail::Rar50Plus { crc32, .. } => *crc32,
+        _ => None,
     }
 }
 

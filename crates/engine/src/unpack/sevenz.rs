@@ -12,10 +12,10 @@ use filesafety_model::{Password, Reason};
 
 use self::{
     crypt::{CoderKeys, Keys},
-    header::{Archive, Folder, Streams},
+    header::{Archive, File, Folder, Streams},
 };
 use super::{
-    Ended, Sink, Stop,
+    Ended, Member, Sink, Stop,
     codec::{Fault, Stream},
     gather,
     ranges::{Ranges, examine_gaps},
@@ -57,6 +57,11 @@ fn next_header(content: &[u8]) -> Result<std::ops::Range<usize>, Fault> {
     let end = start.checked_add(place(size)?).ok_or(Fault::Damaged)?;
     let is_sound = content.starts_with(MAGIC) && u32_at(content, 8) == Some(crc32fast::hash(told));
     if is_sound { Ok(start..end) } else { Err(Fault::Damaged) }
+}
+
+/// Files are packed together: what one of them takes, nothing tells, and ClamAV's signatures have it as nothing.
+fn member<'a>(name: &'a str, file: &File, encrypted: bool) -> Member<'a> {
+    Member { name, packed: Some(0), unpacked: Some(file.size), encrypted, crc32: file.crc32 }
 }
 
 struct Walk<'a, 's> {
@@ -152,7 +157,7 @@ impl<'a> Walk<'a, '_> {
         };
         let Some(keys) = unlocked else {
             // The names of what stays closed belong to it.
-            folder.files.iter().for_each(|_| drop(name()));
+            folder.files.iter().for_each(|file| self.sink.member(&member(&name(), file, true)));
             return Ok(());
         };
         let held = folder.memory();
@@ -160,8 +165,9 @@ impl<'a> Walk<'a, '_> {
         let mut stream = coders::stream(folder, packs, &keys);
         let mut is_broken = false;
         for file in &folder.files {
-            let mut content = (&mut stream as &mut dyn Read).take(file.size);
-            let decoded = self.sink.child(&name(), &mut content)?;
+            let (name, mut content) = (name(), (&mut stream as &mut dyn Read).take(file.size));
+            self.sink.member(&member(&name, file, folder.is_encrypted()));
+            let decoded = self.sink.child(&name, &mut content)?;
             let is_whole = decoded.ended == Ended::AtEnd && decoded.bytes == file.size;
             is_broken |= is_whole && file.crc32.is_some_and(|crc32| crc32 != decoded.crc32);
             is_broken |= !is_whole && stream.fault().is_none();

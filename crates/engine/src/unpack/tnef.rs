@@ -1,13 +1,14 @@
 //! TNEF, the `winmail.dat` of Outlook ([MS-OXTNEF]): attributes of a message and of its attachments, some of which hold MAPI properties.
 
-mod lzfu;
 mod properties;
 #[cfg(test)]
 mod tests;
 
+use std::io::Read as _;
+
 use filesafety_model::Reason;
 
-use super::{Sink, Stop, u16_at, u32_at};
+use super::{Sink, Stop, lzfu, u16_at, u32_at};
 use properties::Property;
 
 /// What the signatures of this opener end with.
@@ -146,8 +147,9 @@ fn message_property(property: &Property<'_>, sink: &mut dyn Sink, is_broken: &mu
         }
         PACKED_RTF => match lzfu::Unpacked::new(property.value) {
             Some(mut rtf) => {
-                sink.child("body.rtf", &mut rtf)?;
-                *is_broken |= rtf.is_short();
+                // What the header tells of is all; the mark behind it is often missing.
+                let told = rtf.told();
+                *is_broken |= sink.child("body.rtf", &mut (&mut rtf).take(told))?.bytes < told;
             }
             None => *is_broken = true,
         },

@@ -1,10 +1,11 @@
 //! The rule pack: what the binary brings along.
 
 /// A name and a source for each file.
-pub(super) const SOURCES: [(&str, &str); 10] = [
+pub(super) const SOURCES: [(&str, &str); 11] = [
     ("eicar.yar", include_str!("../../rules/eicar.yar")),
     ("desktop.yar", include_str!("../../rules/desktop.yar")),
     ("destruction.yar", include_str!("../../rules/destruction.yar")),
+    ("page.yar", include_str!("../../rules/page.yar")),
     ("pdf.yar", include_str!("../../rules/pdf.yar")),
     ("powershell.yar", include_str!("../../rules/powershell.yar")),
     ("script.yar", include_str!("../../rules/script.yar")),

@@ -5,12 +5,11 @@ use std::{
     collections::BTreeMap,
     fmt::Display,
     io::{self, Write as _},
-    path::Path,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context as _, Result};
-use filesafety_engine::{RuleSource, inventory};
+use filesafety_engine::{Config, RuleSource, inventory};
 use filesafety_model::Timestamp;
 use serde::Serialize;
 
@@ -30,8 +29,8 @@ struct Line<'a> {
     left_out: &'a BTreeMap<Cow<'static, str>, usize>,
 }
 
-pub(super) fn run(json: bool, folder: Option<&Path>) -> Result<u8> {
-    let sources = inventory(folder).context("the rules do not load")?;
+pub(super) fn run(json: bool, config: &Config) -> Result<u8> {
+    let sources = inventory(config).context("the rules do not load")?;
     if json {
         for source in &sources {
             writeln!(io::stdout(), "{}", serde_json::to_string(&line(source))?)?;

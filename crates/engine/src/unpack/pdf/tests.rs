@@ -3,9 +3,12 @@ mod crypt;
 mod decoding;
 mod structure;
 
-use std::io::{Read, Write};
+use std::{
+    io::{Read, Write},
+    rc::Rc,
+};
 
-use filesafety_model::Reason;
+use filesafety_model::{Password, Reason};
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
 
@@ -20,6 +23,7 @@ pub(super) struct Recorded {
     pub(super) unexamined: Vec<(Reason, String)>,
     pub(super) notes: Vec<String>,
     pub(super) facts: Vec<Fact>,
+    pub(super) passwords: Vec<Password>,
     pub(super) ticks: u64,
     /// Ticks until the budget is used up.
     pub(super) budget: Option<u64>,
@@ -48,6 +52,10 @@ impl Sink for Recorded {
 
     fn fact(&mut self, fact: Fact, _detail: &str) {
         self.facts.push(fact);
+    }
+
+    fn passwords(&self) -> Rc<[Password]> {
+        self.passwords.as_slice().into()
     }
 
     fn tick(&mut self) -> Result<(), Stop> {

@@ -13,6 +13,9 @@ use crate::{
 
 const AMPLE: Duration = Duration::from_secs(60);
 
+/// All that the pack itself calls malware.
+const TEST_FILES: [&str; 2] = ["EICAR-Test-File", "ClamAV-Test-File"];
+
 /// In two parts, so that this source is none.
 fn eicar() -> Vec<u8> {
     [r"X5O!P%@AP[4\PZX54(P^)7CC)7}$", "EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"].concat().into_bytes()
@@ -46,7 +49,7 @@ fn every_rule_says_what_it_reports_and_why() {
                 assert!(text_meta(&rule, "why").is_some(), "{} names no second fact", rule.identifier());
                 assert!(text_meta(&rule, "signature").unwrap().starts_with("Suspicious."));
             }
-            Report::Detection(Kind::Malware) => assert_eq!(rule.identifier(), "EICAR_Test_File"),
+            Report::Detection(Kind::Malware) => assert!(TEST_FILES.contains(&text_meta(&rule, "signature").unwrap())),
             Report::Nothing => assert!(facts(&rule).next().is_some(), "{} says nothing", rule.identifier()),
             Report::Detection(other) => panic!("{}: {other:?}", rule.identifier()),
         }
@@ -74,6 +77,28 @@ fn eicar_is_found_whole_at_any_offset_and_only_whole() {
     }
     for index in 0..68 {
         let mut object = eicar();
+        object[index] ^= 0x80;
+        assert_eq!(signatures(&mut scanner, &object), [""; 0], "byte {index} differs");
+    }
+}
+
+/// The code of ClamAV's test file, from the rule, which has it in digits.
+fn clamav() -> Vec<u8> {
+    let source = include_str!("../../../rules/eicar.yar");
+    let digits = source.split("rule ClamAV_Test_File").nth(1).unwrap().split(['{', '}']).find(|part| part.contains("BB 71")).unwrap();
+    digits.split_whitespace().map(|digits| u8::from_str_radix(digits, 16).unwrap()).collect()
+}
+
+#[test]
+fn clamavs_test_file_is_found_anywhere_and_only_whole() {
+    let rules = Rules::load(None).unwrap();
+    let mut scanner = rules.scanner();
+    for offset in [0, 64, 4_096] {
+        let object = [vec![0; offset], clamav(), vec![0; 100]].concat();
+        assert_eq!(signatures(&mut scanner, &object), ["ClamAV-Test-File"], "at {offset}");
+    }
+    for index in 0..clamav().len() {
+        let mut object = clamav();
         object[index] ^= 0x80;
         assert_eq!(signatures(&mut scanner, &object), [""; 0], "byte {index} differs");
     }
@@ -347,6 +372,7 @@ fn every_rule_hits_what_it_is_for_and_spares_near_misses() {
 /// `(rule, what it holds of, what not)`
 fn fact_cases() -> Vec<Case> {
     let shortcut = |text: &str| [b"\x4c\0\0\0\x01\x14\x02\0\0\0\0\0\xc0\0\0\0\0\0\0\x46".as_slice(), &wide(text)].concat();
+    let page = |script: &str, more: &str| format!("<html><script>{script}\n{more}</script></html>").into_bytes();
     let codes = "x = Chr(112) & Chr(111) & Chr(119) & Chr(101) & Chr(114) & Chr(115) & Chr(104) & Chr(101) & Chr(108) & Chr(108) & Chr(32) & Chr(45) & y";
     vec![
         (
@@ -384,6 +410,68 @@ fn fact_cases() -> Vec<Case> {
             ]),
         ),
         (
+            "Script_Writes_Programs",
+            bytes([
+                "Set s = CreateObject(\"ADODB.Stream\")\r\ns.SaveToFile \"a.exe\", 2",
+                "var f = new ActiveXObject('Scripting.FileSystemObject'); f.CreateTextFile('c:\\\\a.vbs')",
+            ]),
+            bytes([
+                "Set s = CreateObject(\"ADODB.Stream\")\r\ns.SaveToFile \"report.csv\", 2",
+                "var f = new ActiveXObject('Scripting.FileSystemObject'); f.FileExists('a.exe')",
+                "s.SaveToFile \"a.exe\", 2",
+            ]),
+        ),
+        (
+            "Page_Saves_What_It_Carries",
+            vec![
+                page(&format!("var b = new Blob([f(atob('{}'))]); a.download = 'x.zip';", blob(240)), ""),
+                page(&format!("var t = 'UEsDBBQA{}'; navigator.msSaveBlob(new Blob([atob(t)]))", blob(80)), ""),
+            ],
+            vec![
+                page("var b = new Blob([rows.join(',')]); a.download = 'table.csv';", ""),
+                page(&format!("var t = '{}'; var b = new Blob([atob(t)]); a.download = 'x.png'", blob(240)), ""),
+                page(&format!("img.src = atob('{}'); a.download = 'x'", blob(240)), ""),
+            ],
+        ),
+        (
+            "Page_Saves_Without_Being_Asked",
+            vec![
+                page("var b = new Blob([t]); a.download = 'x.zip'; a.click();", "window.onload = f"),
+                page("setTimeout(function() { a.setAttribute('download', 'x'); a.href = u(new Blob([t])); a.click() }, 9)", ""),
+            ],
+            vec![page("var b = new Blob([t]); a.download = 'x.zip'; a.click();", ""), page("button.click()", "window.onload = f")],
+        ),
+        (
+            "Application_Of_A_Page_Hides",
+            bytes([
+                "<html><HTA:APPLICATION windowstate=\"minimize\" showintaskbar=\"no\"><script>f()</script>",
+                "<hta:application id=a><script>window.resizeTo(0, 0)</script>",
+                "<hta:application id=a><script language=VBScript>f: self.close</script>",
+            ]),
+            bytes([
+                "<hta:application id=a windowstate=\"maximize\"><script>window.resizeTo(800, 600)</script>",
+                "<html><script>window.close()</script>",
+            ]),
+        ),
+        (
+            "Pdf_Script_Starts_What_The_Document_Carries",
+            bytes(["this.exportDataObject({ cName: \"a.doc\", nLaunch: 2 });"]),
+            bytes(["this.exportDataObject({ cName: \"a.doc\", nLaunch: 0 });", "%PDF-1.7 this.exportDataObject({ nLaunch: 2 });"]),
+        ),
+        (
+            "Pdf_Script_Fetches_A_Program",
+            bytes(["app.launchURL(\"https://example.com/update.exe\", true);", "app.launchURL('http://x/a.hta?b=c')"]),
+            bytes(["app.launchURL(\"https://example.com/manual.pdf\", true);", "launch('https://example.com/update.exe')"]),
+        ),
+        (
+            "Pdf_Script_Lays_Out_Machine_Code",
+            vec![format!("var c = unescape('{}'); while (c.length < 0x40000) c += c;", "%u9090".repeat(30)).into()],
+            vec![
+                format!("var c = unescape('{}');", "%u9090".repeat(30)).into(),
+                format!("var c = unescape('{}'); while (c.length < 0x40000) c += c;", "%u0041".repeat(10)).into(),
+            ],
+        ),
+        (
             "Desktop_Entry_Starts_Shell",
             bytes(["[Desktop Entry]\nExec=sh -c \"xterm\"\n", "[Desktop Entry]\nType=Application\nExec=/usr/bin/python3 -c 'x'\n"]),
             bytes(["[Desktop Entry]\nExec=shotwell -c x\n", "Exec=sh -c x\n"]),
@@ -415,20 +503,33 @@ fn facts_hold_of_what_they_name_and_are_no_detection() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// A script that decodes its command and starts it.
 #[test]
 fn two_facts_of_the_pack_are_suspicious_together() {
     let rules = Rules::load(None).unwrap();
-    let script = "Set w = CreateObject(\"WScript.Shell\")\r\nExecute(StrReverse(s))\r\nw.Run t";
-    let Matched { hits, statements } = rules.scanner().scan(script.as_bytes(), AMPLE).unwrap();
-    let mut facts = FactSet::default();
-    for statement in statements {
-        match statement {
-            Statement::Fact(fact, _) => facts.insert(fact),
-            Statement::Note(note) => panic!("{note}"),
+    let mut scanner = rules.scanner();
+    let smuggled = format!(
+        "<html><body onload='f()'><script>function f() {{ var b = new Blob([g(atob('{}'))]); a.download = 'x.zip'; a.click() }}</script>",
+        blob(240)
+    );
+    for (script, signature) in [
+        // It decodes its command and starts it.
+        ("Set w = CreateObject(\"WScript.Shell\")\r\nExecute(StrReverse(s))\r\nw.Run t", "FileSafety.Suspicious.DecodesAndExecutes"),
+        (&smuggled, "FileSafety.Suspicious.RunsAndDrops"),
+        (
+            "<hta:application windowstate=minimize showintaskbar=no><script>new ActiveXObject('WScript.Shell').Run('calc')</script>",
+            "FileSafety.Suspicious.RunsProgram",
+        ),
+    ] {
+        let Matched { hits, statements } = scanner.scan(script.as_bytes(), AMPLE).unwrap();
+        let mut facts = FactSet::default();
+        for statement in statements {
+            match statement {
+                Statement::Fact(fact, _) => facts.insert(fact),
+                Statement::Note(note) => panic!("{note}"),
+            }
         }
+        assert_eq!((hits, suspicions(facts).collect::<Vec<_>>()), (vec![], vec![signature]), "{script}");
     }
-    assert_eq!((hits, suspicions(facts).collect::<Vec<_>>()), (vec![], vec!["FileSafety.Suspicious.DecodesAndExecutes"]));
 }
 
 #[test]
@@ -441,7 +542,7 @@ fn every_rule_has_its_cases() {
             assert!(stated.contains(&rule.identifier()), "{}", rule.identifier());
             continue;
         };
-        assert!(signature == "EICAR-Test-File" || covered.contains(&signature), "{signature}");
+        assert!(TEST_FILES.contains(&signature) || covered.contains(&signature), "{signature}");
     }
 }
 
@@ -453,7 +554,7 @@ fn system_files(root: &Path, max_bytes: u64, most: usize, into: &mut Vec<PathBuf
         let Ok(meta) = entry.metadata() else { continue };
         if into.len() >= most {
             return;
-        } else if meta.is_dir() {
+        } else if meta.is_dir() && entry.file_name() != "clamav-testfiles" {
             system_files(&entry.path(), max_bytes, most, into);
         } else if meta.is_file() && meta.len() <= max_bytes {
             into.push(entry.path());

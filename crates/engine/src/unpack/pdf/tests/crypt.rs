@@ -1,6 +1,6 @@
-use filesafety_model::Reason;
+use filesafety_model::{Password, Reason};
 
-use super::{catalog, deflated, document_with, record, stream};
+use super::{Recorded, catalog, deflated, document_with, open, record, stream};
 
 const WORDS: &[u8] = b"the sealed sentence";
 
@@ -16,6 +16,25 @@ fn a_document_with_a_password_is_encrypted_and_nothing_else() {
         let recorded = record(locked);
         assert_eq!(recorded.unexamined, [(Reason::Encrypted, "Pdf".to_owned())]);
     }
+}
+
+#[test]
+fn the_password_of_the_user_and_that_of_the_owner_open_it() {
+    for locked in [&fixture!("locked-rc4")[..], &fixture!("locked-r6")[..]] {
+        for right in ["user", "owner"] {
+            let mut recorded = Recorded { passwords: passwords(&["wrong", right]), ..Recorded::default() };
+            open(locked, &mut recorded).unwrap();
+            assert!(recorded.is_complete(), "{right}: {:?}", recorded.unexamined);
+            assert!(recorded.has(b"the sealed sentence, attached"), "{right}");
+        }
+        let mut recorded = Recorded { passwords: passwords(&["wrong", "users", "use"]), ..Recorded::default() };
+        open(locked, &mut recorded).unwrap();
+        assert_eq!(recorded.unexamined, [(Reason::Encrypted, "Pdf".to_owned())]);
+    }
+}
+
+fn passwords(texts: &[&str]) -> Vec<Password> {
+    texts.iter().map(|text| Password::new(*text).unwrap()).collect()
 }
 
 #[test]
