@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Writes the mobilenet_v2 of nsfwjs as ONNX.
+"""Writes a model of nsfwjs as ONNX.
 
-usage: convert.py UNPACKED OUT.onnx      (UNPACKED: what unpack.cjs wrote)
+usage: convert.py UNPACKED OUT.onnx MODEL      (UNPACKED: what unpack.cjs wrote of this model)
 
-Input  `input`  float32 [N, 3, 224, 224]: red, green, blue planes, value / 255.
+Input  `input`  float32 [N, 3, S, S]: red, green, blue planes, value / 255; S is 224, or 299 for inception_v3.
 Output `probs`  float32 [N, 5]: Drawing, Hentai, Neutral, Porn, Sexy.
 
 The weights stay the eight-bit codes that nsfwjs ships, each behind a DequantizeLinear. A BatchNormalization that follows a
@@ -11,6 +11,7 @@ convolution is folded into it: its factor into the scale of that output channel,
 into a bias. So the file is small, and it loses nothing against nsfwjs.
 """
 
+import base64
 import json
 import sys
 
@@ -55,7 +56,7 @@ def read(folder):
         weights[entry["name"]] = Weight(codes, entry["quantization"])
         offset += count
     assert offset == len(data), "the list of weights and their bytes differ in length"
-    return model["modelTopology"]["model_config"]["config"]["layers"], weights
+    return model, weights
 
 
 class Graph:
@@ -113,8 +114,9 @@ def same_padding(length, kernel, stride):
 
 def fold(weights, layer):
     """The factor and the bias that a BatchNormalization comes to."""
-    parts = (weights[f"{layer['name']}/{part}"].values().astype(np.float64) for part in ("gamma", "beta", "moving_mean", "moving_variance"))
-    gamma, beta, mean, variance = parts
+    part = lambda part: weights[f"{layer['name']}/{part}"].values().astype(np.float64)
+    beta, mean, variance = (part(name) for name in ("beta", "moving_mean", "moving_variance"))
+    gamma = part("gamma") if f"{layer['name']}/gamma" in weights else 1.0
     factor = gamma / np.sqrt(variance + layer["config"]["epsilon"])
     return factor, beta - mean * factor
 
@@ -172,18 +174,41 @@ class Conversion:
         assert layer["name"] in self.folded
         return self.values[sources[0]]
 
+    def Activation(self, layer, sources):
+        assert layer["config"]["activation"] == "relu"
+        return self.graph.node("Relu", [self.values[sources[0]]])
+
     def ReLU(self, layer, sources):
-        assert layer["config"]["max_value"] == 6
+        assert layer["config"]["max_value"] in (6, None)
+        if layer["config"]["max_value"] is None:
+            return self.graph.node("Relu", [self.values[sources[0]]])
         least, most = (self.graph.constant(np.float32(value).reshape(())) for value in (0, 6))
         return self.graph.node("Clip", [self.values[sources[0]], least, most])
 
     def Add(self, _layer, sources):
         return self.graph.node("Add", [self.values[source] for source in sources])
 
+    def Concatenate(self, _layer, sources):
+        return self.graph.node("Concat", [self.values[source] for source in sources], axis=1)
+
     def AveragePooling2D(self, layer, sources):
-        assert tuple(layer["config"]["pool_size"]) == self.sizes[sources[0]], "pooling of less than everything"
-        self.sizes[layer["name"]] = (1, 1)
-        return self.graph.node("GlobalAveragePool", [self.values[sources[0]]])
+        if tuple(layer["config"]["pool_size"]) == self.sizes[sources[0]]:
+            self.sizes[layer["name"]] = (1, 1)
+            return self.graph.node("GlobalAveragePool", [self.values[sources[0]]])
+        return self.pooling(layer, sources, "AveragePool", count_include_pad=0)
+
+    def MaxPooling2D(self, layer, sources):
+        return self.pooling(layer, sources, "MaxPool")
+
+    def pooling(self, layer, sources, operator, **attributes):
+        config, (height, width) = layer["config"], self.sizes[sources[0]]
+        kernel, stride = config["pool_size"], config["strides"]
+        same = config["padding"] == "same"
+        top, bottom = same_padding(height, kernel[0], stride[0]) if same else (0, 0)
+        left, right = same_padding(width, kernel[1], stride[1]) if same else (0, 0)
+        self.sizes[layer["name"]] = ((height + top + bottom - kernel[0]) // stride[0] + 1, (width + left + right - kernel[1]) // stride[1] + 1)
+        pads = [top, left, bottom, right]
+        return self.graph.node(operator, [self.values[sources[0]]], kernel_shape=list(kernel), strides=list(stride), pads=pads, **attributes)
 
     def Flatten(self, _layer, sources):
         assert self.sizes[sources[0]] == (1, 1)
@@ -200,11 +225,101 @@ class Conversion:
         return self.graph.node("Relu", [value]) if activation == "relu" else self.graph.node("Softmax", [value], axis=1)
 
 
-def write(graph, side, path):
+class GraphConversion:
+    """The same for a model that nsfwjs keeps as a graph of TensorFlow, whose convolutions have their normalisation folded already."""
+
+    SIDE = 224
+
+    def __init__(self, nodes, weights):
+        self.nodes, self.weights, self.graph = nodes, weights, Graph()
+        self.values, self.sizes = {}, {}
+
+    def run(self):
+        for node in self.nodes:
+            name, operator = node["name"], node["op"]
+            inputs = [source.split(":")[0] for source in node.get("input", []) if not source.startswith("^")]
+            if operator == "Const":
+                continue
+            if operator == "Placeholder":
+                self.values[name], self.sizes[name] = "input", (self.SIDE, self.SIDE)
+                continue
+            self.sizes[name] = next(self.sizes[source] for source in inputs if source in self.sizes)
+            self.values[name] = getattr(self, operator.lstrip("_"))(node, inputs)
+        return self.graph, self.SIDE
+
+    def arithmetic(self, operator, inputs):
+        operands = [self.values[source] if source in self.values else self.graph.constant(self.weights[source].values()) for source in inputs]
+        return self.graph.node(operator, operands)
+
+    def Mul(self, _node, inputs):
+        return self.arithmetic("Mul", inputs)
+
+    def Sub(self, _node, inputs):
+        return self.arithmetic("Sub", inputs)
+
+    def AddV2(self, _node, inputs):
+        return self.arithmetic("Add", inputs)
+
+    def FusedConv2D(self, node, inputs):
+        return self.convolution(node, inputs, full)
+
+    def FusedDepthwiseConv2dNative(self, node, inputs):
+        return self.convolution(node, inputs, depthwise)
+
+    def convolution(self, node, inputs, arrange):
+        stride = [int(number) for number in node["attr"]["strides"]["list"]["i"]][1:3]
+        weight = self.weights[inputs[1]]
+        kernel, (height, width) = weight.codes.shape[:2], self.sizes[inputs[0]]
+        same = self.text(node["attr"]["padding"]["s"]) == "SAME"
+        top, bottom = same_padding(height, kernel[0], stride[0]) if same else (0, 0)
+        left, right = same_padding(width, kernel[1], stride[1]) if same else (0, 0)
+        group = weight.codes.shape[2] if arrange is depthwise else 1
+        values = [self.values[inputs[0]], self.graph.weight(weight, arrange, 0), self.graph.constant(self.weights[inputs[2]].values(), "b")]
+        value = self.graph.node("Conv", values, kernel_shape=list(kernel), strides=stride, pads=[top, left, bottom, right], group=group)
+        self.sizes[node["name"]] = ((height + top + bottom - kernel[0]) // stride[0] + 1, (width + left + right - kernel[1]) // stride[1] + 1)
+        first, *rest = [self.text(fused) for fused in node["attr"]["fused_ops"]["list"]["s"]]
+        assert first == "BiasAdd" and rest in ([], ["Relu6"])
+        if not rest:
+            return value
+        least, most = (self.graph.constant(np.float32(value).reshape(())) for value in (0, 6))
+        return self.graph.node("Clip", [value, least, most])
+
+    def AvgPool(self, node, inputs):
+        assert [int(number) for number in node["attr"]["ksize"]["list"]["i"]] == [1, *self.sizes[inputs[0]], 1]
+        self.sizes[node["name"]] = (1, 1)
+        return self.graph.node("GlobalAveragePool", [self.values[inputs[0]]])
+
+    def Squeeze(self, _node, inputs):
+        return self.graph.node("Flatten", [self.values[inputs[0]]], axis=1)
+
+    def FusedMatMul(self, node, inputs):
+        assert [self.text(fused) for fused in node["attr"]["fused_ops"]["list"]["s"]] == ["BiasAdd"]
+        kernel = self.graph.weight(self.weights[inputs[1]], lambda kernel: kernel, 1)
+        return self.graph.node("Gemm", [self.values[inputs[0]], kernel, self.graph.constant(self.weights[inputs[2]].values(), "b")])
+
+    def Softmax(self, _node, inputs):
+        return self.graph.node("Softmax", [self.values[inputs[0]]], axis=1)
+
+    def Identity(self, _node, inputs):
+        return self.values[inputs[0]]
+
+    @staticmethod
+    def text(value):
+        return base64.b64decode(value).decode()
+
+
+def convert(model, weights):
+    topology = model["modelTopology"]
+    if model.get("format") == "graph-model":
+        return GraphConversion(topology["node"], weights).run()
+    return Conversion(topology["model_config"]["config"]["layers"], weights).run()
+
+
+def write(graph, side, path, name):
     graph.nodes[-1].output[0] = "probs"
     body = helper.make_graph(
         graph.nodes,
-        "mobilenet_v2",
+        name,
         [helper.make_tensor_value_info("input", TensorProto.FLOAT, ["N", 3, side, side])],
         [helper.make_tensor_value_info("probs", TensorProto.FLOAT, ["N", 5])],
         graph.constants,
@@ -212,7 +327,7 @@ def write(graph, side, path):
     model = helper.make_model(body, opset_imports=[helper.make_opsetid("", 13)], producer_name="nsfwjs-tfjs2onnx")
     model.ir_version = 8
     facts = {
-        "model": "mobilenet_v2",
+        "model": name,
         "classes": ",".join(CLASSES),
         "preprocess": f"RGB/255, bilinear align_corners=true to {side}x{side}, NCHW",
         "source": "nsfwjs 4.3.0 (MIT, Infinite Red; GantMan/nsfw_model)",
@@ -223,6 +338,6 @@ def write(graph, side, path):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
+    if len(sys.argv) != 4:
         sys.exit(__doc__)
-    write(*Conversion(*read(sys.argv[1])).run(), sys.argv[2])
+    write(*convert(*read(sys.argv[1])), sys.argv[2], sys.argv[3])

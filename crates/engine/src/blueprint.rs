@@ -15,7 +15,7 @@ use crate::{
     AskClamd, ClamDbCounts, ClamDbSource, Clamd, Config, ConfiguredClamd, Engine, HashLists, Limits, LoadError, Oversize, Summary,
     budget::CpuClock,
     clamdb::{Database, Settings},
-    nsfw::Classifier,
+    nsfw::{Classifier, ModelPart, Models},
     yara::Rules,
 };
 
@@ -24,6 +24,8 @@ pub struct Blueprint {
     rules: OwnedFd,
     hashes: Arc<HashLists>,
     clamdb: Database,
+    /// The bytes of the operator's own models, one after the other.
+    models: OwnedFd,
     clamd: Option<Clamd>,
     summary: Summary,
     required: Vec<EngineName>,
@@ -40,6 +42,7 @@ struct Description {
     clamd: Option<(u64, Oversize)>,
     rules: [u8; 32],
     passwords: Vec<Vec<u8>>,
+    models: Vec<ModelPart>,
 }
 
 impl Blueprint {
@@ -52,6 +55,7 @@ impl Blueprint {
         let clamdb = Database::load(config.rules_dir.as_deref(), config.cache_dir.as_deref(), &settings)?;
         let rules = Rules::load_with(config.rules_dir.as_deref(), clamdb.rules())?;
         let hashes = HashLists::load(config.rules_dir.as_deref())?;
+        let models = Models::read(&config.picture_models)?;
         let required = crate::required(&clamdb, config.clamd.is_some());
         let summary = Summary {
             signatures: clamdb.counts().signatures(),
@@ -59,15 +63,18 @@ impl Blueprint {
             hashes: hashes.count(),
             clamd: config.clamd.is_some(),
         };
-        let fingerprint = fingerprint(&[rules.fingerprint(), hashes.fingerprint(), clamdb.fingerprint()], &config);
+        let prints = [rules.fingerprint(), hashes.fingerprint(), clamdb.fingerprint(), models.fingerprint()];
+        let fingerprint = fingerprint(&prints, &config);
         let description = Description {
             limits: config.limits,
             clamd: config.clamd.as_ref().map(|clamd| (clamd.max_bytes, clamd.oversize)),
             rules: rules.fingerprint(),
             passwords: config.passwords.iter().cloned().chain(clamdb.passwords()).map(|password| password.reveal().to_vec()).collect(),
+            models: models.parts(),
         };
         Ok(Self {
-            rules: sealed(&rules)?,
+            rules: sealed("rules", |file| rules.write_to(file))?,
+            models: sealed("models", |file| models.write_to(file).map_err(share))?,
             hashes: Arc::new(hashes),
             clamd: config.clamd.map(Clamd::new),
             clamdb,
@@ -86,7 +93,7 @@ impl Blueprint {
 
     /// The files that [`Engine::assemble`] takes, in its order: each can only be read.
     pub fn files(&self) -> Vec<BorrowedFd<'_>> {
-        vec![self.rules.as_fd(), self.hashes.file(), self.clamdb.file()]
+        vec![self.rules.as_fd(), self.hashes.file(), self.clamdb.file(), self.models.as_fd()]
     }
 
     /// The bounds of each scan.
@@ -137,9 +144,10 @@ impl Blueprint {
 
 /// See [`Engine::assemble`].
 pub(crate) fn assemble(description: &[u8], files: Vec<OwnedFd>, clamd: Option<Box<dyn AskClamd>>) -> Result<Engine, LoadError> {
-    let Description { limits, clamd: terms, rules: rules_print, passwords } =
+    let Description { limits, clamd: terms, rules: rules_print, passwords, models: parts_of_models } =
         serde_json::from_slice(description).map_err(|error| parts(&error))?;
-    let Ok([rules, hashes, clamdb]) = <[OwnedFd; 3]>::try_from(files) else { return Err(parts(&"another number of files")) };
+    let Ok([rules, hashes, clamdb, models]) = <[OwnedFd; 4]>::try_from(files) else { return Err(parts(&"another number of files")) };
+    let models = Models::of_parts(parts_of_models, &Mapped::sealed(models)?).ok_or_else(|| parts(&"models of another size"))?;
     let clamd = match (terms, clamd) {
         (None, _) => None,
         (Some((max_bytes, oversize)), Some(daemon)) => Some(ConfiguredClamd { daemon, max_bytes, oversize }),
@@ -150,22 +158,22 @@ pub(crate) fn assemble(description: &[u8], files: Vec<OwnedFd>, clamd: Option<Bo
         hashes: HashLists::shared(hashes)?,
         clamdb: Database::of_file(clamdb)?,
         clamd,
-        classifier: Classifier::load()?,
+        classifier: Classifier::load(models)?,
         limits,
         passwords: passwords.into_iter().map(Password::new).collect::<Result<_, _>>().map_err(|error| parts(&error))?,
         clock: CpuClock::Process,
     })
 }
 
-fn sealed(rules: &Rules) -> Result<OwnedFd, LoadError> {
-    let mut file = Sealing::new("rules").map_err(share)?;
-    rules.write_to(&mut file)?;
+fn sealed(name: &str, write: impl FnOnce(&mut Sealing) -> Result<(), LoadError>) -> Result<OwnedFd, LoadError> {
+    let mut file = Sealing::new(name).map_err(share)?;
+    write(&mut file)?;
     file.finish().map_err(share)
 }
 
 fn fingerprint(parts: &[[u8; 32]], config: &Config) -> String {
     let mut digest = Sha256::new_with_prefix(env!("CARGO_PKG_VERSION"));
-    for part in parts.iter().chain([&Classifier::fingerprint()]) {
+    for part in parts {
         digest.update(part);
     }
     // The debug form names every field, so that a new setting cannot be forgotten here.

@@ -36,13 +36,14 @@ pub use filetype::media_type;
 pub use hashes::HashLists;
 pub use inventory::{Family, RuleSource, inventory};
 pub use names::name_class;
+pub use nsfw::PictureModel;
 pub use pipeline::{Explained, ObjectMatches};
 pub use watcher::Watcher;
 pub use yara::{RuleMatch, StringMatch};
 
 use budget::CpuClock;
 use clamdb::Database;
-use nsfw::Classifier;
+use nsfw::{Classifier, Models};
 use watcher::Unwatched;
 use yara::{Rules, Scanner};
 
@@ -61,6 +62,8 @@ pub struct Config {
     pub limits: Limits,
     /// Tried on whatever is encrypted, after those that come with a file.
     pub passwords: Vec<Password>,
+    /// What judges pictures; empty means the built-in model. The scores that are told are those of the first.
+    pub picture_models: Vec<PictureModel>,
 }
 
 /// The engine cannot start.
@@ -82,6 +85,9 @@ pub enum LoadError {
     /// The rules do not fit together.
     #[error("the rules do not compile: {message}")]
     Rules { message: String },
+    /// Mend the file that describes the model, or the model.
+    #[error("{}: {reason}", path.display())]
+    PictureModel { path: PathBuf, reason: String },
     /// Free some memory.
     #[error("the ClamAV signatures cannot be compiled: {message}")]
     Signatures { message: String },
@@ -167,7 +173,8 @@ impl Engine {
         });
         let passwords = config.passwords.into_iter().chain(clamdb.passwords()).collect();
         let (limits, clock) = (config.limits, CpuClock::Thread);
-        Ok(Self { rules, hashes, clamdb, clamd, classifier: Classifier::load()?, limits, passwords, clock })
+        let classifier = Classifier::load(Models::read(&config.picture_models)?)?;
+        Ok(Self { rules, hashes, clamdb, clamd, classifier, limits, passwords, clock })
     }
 
     /// Puts together in this process what a [`Blueprint`] gave: its description and its files. Where clamd is part of it, `clamd` is

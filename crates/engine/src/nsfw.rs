@@ -4,27 +4,36 @@
 //! Whatever cannot be judged says so: no fault ends as harmless.
 
 mod animation;
+mod area;
 mod decode;
 mod format;
 mod gif;
+mod jpeg2000;
+mod judging;
+mod looks;
+mod models;
 mod network;
 mod pages;
+mod pixels;
 mod raster;
+mod scenes;
 #[cfg(test)]
 mod tests;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use filesafety_model::{PictureFault, PictureOutcome, View};
-use sha2::{Digest, Sha256};
+use filesafety_model::{PictureFault, PictureOutcome};
 
 use crate::LoadError;
 use format::Format;
-use gif::Shot;
-use network::Network;
+use judging::Judging;
+use models::Model;
 
 pub(crate) use format::is_picture;
+pub use models::PictureModel;
+pub(crate) use models::{ModelPart, Models};
+pub(crate) use pixels::{Colours, Pixels};
 
 /// Larger pictures are not decoded.
 #[derive(Clone, Copy, Debug)]
@@ -37,89 +46,91 @@ pub(crate) struct PictureLimits {
 
 /// The image classifier, loaded once and shared by all threads.
 pub(crate) struct Classifier {
-    network: Network,
+    models: Vec<Model>,
 }
 
 impl Classifier {
-    /// Reads the model embedded in the binary; some 20 ms.
+    /// Loads the models; some 20 ms for the built-in one.
     ///
     /// # Errors
-    /// [`LoadError::Model`] when the runtime does not take it.
-    pub(crate) fn load() -> Result<Self, LoadError> {
-        Ok(Self { network: Network::load()? })
-    }
-
-    /// Changes whenever the same picture might be judged differently.
-    pub(crate) fn fingerprint() -> [u8; 32] {
-        let mut hash = Sha256::new();
-        hash.update(b"judgement 2\0");
-        hash.update(network::MODEL);
-        hash.finalize().into()
+    /// [`LoadError::Model`] when the runtime does not take one.
+    pub(crate) fn load(models: Models) -> Result<Self, LoadError> {
+        Ok(Self { models: models.load()? })
     }
 
     /// Judges an even picture, so that whatever comes to be with the first judgement is there.
     pub(crate) fn warm_up(&self) {
-        // What it says of nothing is of no interest.
-        let _ = self.network.run(&network::Planes::zeros([1, 3, network::SIDE, network::SIDE]));
+        for model in &self.models {
+            // What it says of nothing is of no interest.
+            let _ = model.run(&network::Planes::zeros([1, 3, model.side(), model.side()]));
+        }
     }
 
-    /// Judges one picture on the calling thread. Alpha is laid over white, an orientation is applied, as a browser shows it.
+    /// Judges one picture on the calling thread. Alpha is laid over white, an orientation is applied, as a browser shows it. At least one
+    /// outcome comes back: what was judged, and why a part of it was not.
     ///
     /// `reserve` is asked before memory is taken, several times, each time for so many bytes more; together
-    /// `8 MiB + file + width × height × (bytes a pixel + what the decoder works with)`, for a damaged picture, and for each page or frame beyond the first, once more; all of it is free
-    /// again when this returns. Refused, the picture is `TooLarge`; so it is when `time_left` runs out before the first judgement. A single
-    /// decoding is not interrupted.
+    /// `8 MiB + 160 × side² + file + width × height × (bytes a pixel + what the decoder works with)`, where `side` is that of the
+    /// largest model; for a damaged picture, and for
+    /// each page or frame beyond the first, the latter two once more; all of it is free again when this returns. Refused, the picture is
+    /// `TooLarge`; so it is when `time_left` runs out before the first judgement. A single decoding is not interrupted.
     pub(crate) fn judge(
         &self,
         picture: &[u8],
         limits: &PictureLimits,
         time_left: Duration,
         reserve: &mut dyn FnMut(u64) -> bool,
-    ) -> PictureOutcome {
-        let deadline = Deadline::after(time_left);
-        let mut memory = Memory { reserve };
-        // Decoders of pictures have panicked on malformed files before. A picture that makes one panic is a broken picture: it must not
-        // take the scan with it. What the closure holds is dropped; nothing half-changed survives.
-        let shots = catch_unwind(AssertUnwindSafe(|| shots(picture, limits, deadline, &mut memory)));
-        match shots.unwrap_or(Err(PictureFault::Broken)) {
-            Ok(shots) => self.judge_shots(&shots, deadline),
-            Err(fault) => PictureOutcome::Unjudged { fault },
-        }
+    ) -> Vec<PictureOutcome> {
+        self.judge_by(time_left, reserve, &mut |memory, judging| look(picture, limits, memory, judging))
     }
 
-    /// The worst frame counts.
-    fn judge_shots(&self, shots: &[Shot], deadline: Deadline) -> PictureOutcome {
-        let mut views: Vec<View> = Vec::with_capacity(shots.len());
-        for shot in shots {
-            if deadline.has_passed() {
-                break;
+    /// The same for a picture that is nothing but pixels. One without a single row shows nothing to anybody, and has no outcome.
+    pub(crate) fn judge_pixels(
+        &self,
+        pixels: &Pixels,
+        samples: &[u8],
+        limits: &PictureLimits,
+        time_left: Duration,
+        reserve: &mut dyn FnMut(u64) -> bool,
+    ) -> Vec<PictureOutcome> {
+        self.judge_by(time_left, reserve, &mut |memory, judging| {
+            memory.reserve(FIXED + judging.memory())?;
+            match pixels.raster(samples, limits, memory) {
+                Ok(raster) => judging.picture(&raster),
+                Err(PictureFault::Broken) => Ok(()),
+                Err(fault @ (PictureFault::TooLarge | PictureFault::Unsupported)) => Err(fault),
             }
-            match self.network.run(&shot.planes) {
-                Ok(scores) => views.push(View { name: format!("frame {}", shot.frame + 1), scores }),
-                Err(network::RunFault) => return PictureOutcome::Unjudged { fault: PictureFault::Unsupported },
-            }
-        }
-        let Some(scores) = views.iter().map(|view| view.scores).max_by(|a, b| a.worst().total_cmp(&b.worst())) else {
-            return PictureOutcome::Unjudged { fault: PictureFault::TooLarge };
-        };
-        if shots.len() == 1 {
-            views.clear();
-        }
-        PictureOutcome::Judged { scores, views }
+        })
+    }
+
+    fn judge_by(&self, time_left: Duration, reserve: &mut dyn FnMut(u64) -> bool, look: Looking<'_>) -> Vec<PictureOutcome> {
+        let mut memory = Memory { reserve };
+        let mut judging = Judging::new(&self.models, Deadline::after(time_left));
+        // Decoders of pictures have panicked on malformed files before. A picture that makes one panic is a broken picture: it must not
+        // take the scan with it. What the closure holds is dropped; what was judged before stands.
+        let looked = catch_unwind(AssertUnwindSafe(|| look(&mut memory, &mut judging)));
+        let fault = looked.unwrap_or(Err(PictureFault::Broken)).err();
+        let judged = judging.outcome();
+        // Where something was judged, a damaged rest is no news.
+        let fault = fault.filter(|fault| judged.is_none() || *fault != PictureFault::Broken);
+        judged.into_iter().chain(fault.map(|fault| PictureOutcome::Unjudged { fault })).collect()
     }
 }
 
-/// Decodes a picture and drops the pixels; a panic of a decoder comes through.
+/// Decodes, and has judged what there is to see.
+type Looking<'l> = &'l mut dyn FnMut(&mut Memory<'_>, &mut Judging<'_>) -> Result<(), PictureFault>;
+
+/// Reductions of a picture, tables of the decoders; in bytes.
+const FIXED: u64 = 8 << 20;
+
+/// Decodes a picture and shows it to no model; a panic of a decoder comes through.
 #[cfg(fuzzing)]
 pub(crate) fn decode_only(picture: &[u8], limits: &PictureLimits, reserve: &mut dyn FnMut(u64) -> bool) {
-    let _ = shots(picture, limits, Deadline::after(Duration::from_secs(5)), &mut Memory { reserve });
+    let _ = look(picture, limits, &mut Memory { reserve }, &mut Judging::new(&[], Deadline::after(Duration::from_secs(5))));
 }
 
-/// Decodes and reduces; the pixels are gone when this returns.
-fn shots(picture: &[u8], limits: &PictureLimits, deadline: Deadline, memory: &mut Memory<'_>) -> Result<Vec<Shot>, PictureFault> {
-    /// The reduced frames, the network's layers, tables of the decoders.
-    const FIXED: u64 = 8 << 20;
-
+/// Decodes what there is to see, a picture at a time, and has it judged.
+fn look(picture: &[u8], limits: &PictureLimits, memory: &mut Memory<'_>, judging: &mut Judging<'_>) -> Result<(), PictureFault> {
     let format = format::recognise(picture).ok_or(PictureFault::Unsupported)?;
     if format == Format::Foreign {
         return Err(PictureFault::Unsupported);
@@ -127,16 +138,14 @@ fn shots(picture: &[u8], limits: &PictureLimits, deadline: Deadline, memory: &mu
     if picture.len() as u64 > limits.bytes {
         return Err(PictureFault::TooLarge);
     }
-    memory.reserve(FIXED)?;
+    memory.reserve(FIXED + judging.memory())?;
     match format {
-        Format::Gif => gif::shots(picture, limits, deadline, memory),
-        Format::Png | Format::WebP => animation::shots(picture, format, limits, deadline, memory),
-        Format::Tiff => pages::tiff(picture, limits, deadline, memory),
-        Format::Icon => pages::icon(picture, limits, deadline, memory),
-        Format::Bmp | Format::Jpeg | Format::Foreign => {
-            let planes = decode::still(picture, format, limits, memory)?.reduce();
-            Ok(vec![Shot { frame: 0, planes }])
-        }
+        Format::Gif => gif::judge(picture, limits, memory, judging),
+        Format::Png | Format::WebP => animation::judge(picture, format, limits, memory, judging),
+        Format::Tiff => pages::tiff(picture, limits, memory, judging),
+        Format::Jpeg2000 => judging.picture(&jpeg2000::raster(picture, limits, memory)?),
+        Format::Icon => pages::icon(picture, limits, memory, judging),
+        Format::Bmp | Format::Jpeg | Format::Foreign => judging.picture(&decode::still(picture, format, limits, memory)?),
     }
 }
 

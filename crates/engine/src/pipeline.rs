@@ -20,7 +20,7 @@ use crate::{
     facts::{Fact, Gathered, Gathering, suspicions},
     filetype::{FileType, Format, identify, is_document},
     names,
-    nsfw::{self, PictureLimits},
+    nsfw::{self, PictureLimits, Pixels},
     search,
     unpack::{self, Decoded, Ended, Member, Sink, Stop},
     watcher::{Unwatched, Watcher},
@@ -94,6 +94,8 @@ struct Walk<'a, 'r> {
     /// The depth of the enclosing object that ClamAV's lists allow: its signatures say nothing of it nor of what is inside.
     allowed_at: Option<u32>,
     door: Door,
+    /// How to read the object that is examined next, where it is nothing but pixels.
+    pixels: Option<Pixels>,
     /// Where decoders write; taken while one is at work.
     scratch: Vec<u8>,
 }
@@ -150,6 +152,7 @@ impl<'a, 'r> Walk<'a, 'r> {
             containers: Vec::new(),
             allowed_at: None,
             door: Door::Open,
+            pixels: None,
             scratch: vec![0; STEP],
         }
     }
@@ -301,7 +304,9 @@ impl Walk<'_, '_> {
     }
 
     fn judge_picture(&mut self, content: &[u8]) -> Result<(), Stop> {
-        let Some(pictures) = self.pictures.as_mut().filter(|_| nsfw::is_picture(content)) else { return Ok(()) };
+        let pixels = self.pixels.take();
+        let is_picture = nsfw::is_picture(content);
+        let Some(pictures) = self.pictures.as_mut().filter(|_| is_picture || pixels.is_some()) else { return Ok(()) };
         let limits = PictureLimits { bytes: self.engine.limits.picture_bytes, pixels: self.engine.limits.picture_pixels };
         let time_left = self.budget.time_left();
         let (budget, mut held, mut short) = (&mut self.budget, 0u64, false);
@@ -316,14 +321,19 @@ impl Walk<'_, '_> {
             }
             Grant::Beyond => false,
         };
-        let outcome = self.engine.classifier.judge(content, &limits, time_left, &mut reserve);
+        let outcomes = match pixels.filter(|_| !is_picture) {
+            Some(pixels) => self.engine.classifier.judge_pixels(&pixels, content, &limits, time_left, &mut reserve),
+            None => self.engine.classifier.judge(content, &limits, time_left, &mut reserve),
+        };
         self.budget.release(held);
         if short {
             return Err(Stop);
         }
-        let picture = PictureReport { path: self.path.clone(), outcome };
-        if pictures.add(picture.clone()) {
-            self.watcher.pictured(&picture);
+        for outcome in outcomes {
+            let picture = PictureReport { path: self.path.clone(), outcome };
+            if pictures.add(picture.clone()) {
+                self.watcher.pictured(&picture);
+            }
         }
         self.budget.check_time()
     }
@@ -511,6 +521,13 @@ impl Sink for Walk<'_, '_> {
         drop(buffer);
         self.budget.release(held);
         Ok(decoded)
+    }
+
+    fn pixels(&mut self, name: &str, pixels: &Pixels, content: &mut dyn Read) -> Result<Decoded, Stop> {
+        self.pixels = Some(pixels.clone());
+        let decoded = self.child(name, content);
+        self.pixels = None;
+        decoded
     }
 
     fn part(&mut self, name: &str, content: &[u8]) -> Result<Decoded, Stop> {

@@ -51,7 +51,7 @@ use std::{io::Read, rc::Rc};
 
 use filesafety_model::{Password, Reason};
 
-use crate::{budget::Deadline, facts::Fact, filetype::Format};
+use crate::{budget::Deadline, facts::Fact, filetype::Format, nsfw::Pixels};
 
 pub(crate) use arj::starts as arj_starts;
 pub(crate) use bzip2::starts as bzip2_starts;
@@ -124,6 +124,11 @@ pub(crate) trait Sink {
     /// As [`Sink::child`], for bytes that stand in the container as they are, so that no copy is needed.
     fn part(&mut self, name: &str, mut content: &[u8]) -> Result<Decoded, Stop> {
         self.child(name, &mut content)
+    }
+
+    /// As [`Sink::child`], for a picture that is nothing but pixels.
+    fn pixels(&mut self, name: &str, _pixels: &Pixels, content: &mut dyn Read) -> Result<Decoded, Stop> {
+        self.child(name, content)
     }
 
     /// A part of this container stays unseen; `detail` ends the signature: `Zip` in `Heuristics.Broken.Zip`.

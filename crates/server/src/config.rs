@@ -10,7 +10,7 @@ mod sources;
 
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use filesafety_engine::{ClamdAddress, ClamdConfig, Limits, Oversize};
+use filesafety_engine::{ClamdAddress, ClamdConfig, Limits, Oversize, PictureModel};
 use filesafety_model::{Password, Policy, RetrySchedule, UnexaminedPolicy};
 use filesafety_sandbox::Confinement;
 
@@ -50,6 +50,7 @@ pub struct Config {
     pub policy: Policy,
     pub rules_dir: Option<PathBuf>,
     pub clamdb_pua: bool,
+    pub picture_models: Vec<PictureModel>,
     /// What the processes that scan give up.
     pub confinement: Confinement,
     /// Tried on whatever is encrypted.
@@ -173,6 +174,7 @@ impl Config {
             policy,
             rules_dir: read.optional_path("rules_dir"),
             clamdb_pua: read.flag("clamdb_pua")?,
+            picture_models: read.with("nsfw_model", parse::picture_models)?,
             confinement: confinement(&read)?,
             archive_passwords: read.passwords("archive_passwords")?,
             clamd: clamd(&read, &policy)?,

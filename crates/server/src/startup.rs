@@ -174,7 +174,8 @@ pub(crate) async fn watch_rules(state: Arc<AppState>, folder: PathBuf) {
 fn engine_config(config: &Config) -> filesafety_engine::Config {
     let clamdb_pua = config.clamdb_pua;
     let (rules_dir, cache_dir, passwords) = (config.rules_dir.clone(), Some(config.engine_cache()), config.archive_passwords.clone());
-    filesafety_engine::Config { rules_dir, cache_dir, clamdb_pua, clamd: config.clamd.clone(), limits: config.limits, passwords }
+    let (clamd, limits, picture_models) = (config.clamd.clone(), config.limits, config.picture_models.clone());
+    filesafety_engine::Config { rules_dir, cache_dir, clamdb_pua, clamd, limits, passwords, picture_models }
 }
 
 /// Names, sizes and times of the folder's files. `None` where it cannot be read: that it is back, and empty, is a change.

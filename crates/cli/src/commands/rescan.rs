@@ -33,6 +33,7 @@ pub(super) fn run(arguments: RescanArguments, config: Option<PathBuf>) -> Result
             clamd: opened.config.clamd.clone(),
             limits: opened.config.limits,
             passwords: opened.config.archive_passwords.clone(),
+            picture_models: opened.config.picture_models.clone(),
         };
         let blueprint = Blueprint::load(engine_config).context("the rules do not load")?;
         let mut unheard = None;

@@ -68,7 +68,8 @@ pub(super) fn run(arguments: ScanArguments, config: Option<PathBuf>) -> Result<u
     passwords.extend(config.archive_passwords.iter().cloned());
     let (rules_dir, cache_dir) = (config.rules_dir.clone(), cache_dir());
     let clamdb_pua = config.clamdb_pua;
-    let engine = EngineConfig { rules_dir, cache_dir, clamdb_pua, clamd: config.clamd.clone(), limits: config.limits, passwords };
+    let (clamd, limits, picture_models) = (config.clamd.clone(), config.limits, config.picture_models.clone());
+    let engine = EngineConfig { rules_dir, cache_dir, clamdb_pua, clamd, limits, passwords, picture_models };
     let blueprint = Arc::new(Blueprint::load(engine).context("the engines cannot start")?);
     let pool = PoolConfig {
         program: worker::program(),

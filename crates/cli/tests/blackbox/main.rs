@@ -29,6 +29,7 @@ mod lists;
 mod openapi;
 mod overload;
 mod passwords;
+mod picture_models;
 mod pictures;
 mod quota;
 mod rate;

@@ -6,6 +6,7 @@ use image::ImageFormat;
 use serde_json::{Value, json};
 
 use crate::support::archives::{Member, zip};
+use crate::support::eicar::eicar;
 use crate::support::pictures::{HENTAI, PORN, SEXY, SEXY_NOISE, black_png, encoded, gif, jpeg, landscape};
 use crate::support::{Options, Server};
 
@@ -36,6 +37,43 @@ fn the_suggestive_ones_are_clean_with_their_score_shown() {
         assert_eq!(scan["nsfw"]["categories"], json!([]));
         assert!(scan["nsfw"]["scores"]["sexy"].as_f64().is_some_and(|value| value >= 0.8), "{scan}");
     }
+}
+
+#[test]
+fn they_are_nsfw_once_suggestive_is_on() {
+    let server = Options::new().env("FILESAFETY_POLICY", "strict,nsfw.suggestive=0.8").start();
+    for content in [SEXY, SEXY_NOISE] {
+        let scan = server.scan(content).expect_verdict("nsfw");
+        assert_eq!(scan["nsfw"]["categories"], json!(["suggestive"]), "{scan}");
+    }
+    // The thresholds of the others stay.
+    let scan = server.scan(PORN).expect_verdict("nsfw");
+    assert_eq!(scan["nsfw"]["categories"], json!(["explicit_nudity"]), "{scan}");
+    let infected = zip(&[Member::deflated("eicar.com", &eicar()), Member::deflated("b.png", SEXY)]);
+    let scan = server.scan(&infected).expect_verdict("mixed");
+    assert_eq!(scan["nsfw"]["path"], "b.png", "{scan}");
+}
+
+#[test]
+fn a_threshold_may_be_switched_off() {
+    let server = Options::new().env("FILESAFETY_POLICY", "strict,nsfw.explicit_nudity=off,nsfw.explicit_drawing=0.95").start();
+    for content in [PORN, HENTAI] {
+        server.scan(content).expect_verdict("clean");
+    }
+}
+
+#[test]
+fn the_tiles_of_a_long_picture_are_shown_beside_its_scores() {
+    let mut long = landscape(300, 1500);
+    let found = image::load_from_memory(PORN).expect("a PNG").resize_exact(300, 300, image::imageops::FilterType::Triangle).to_rgb8();
+    image::imageops::overlay(&mut long, &found, 0, 600);
+    let scan = scan(&encoded(&long, ImageFormat::Png));
+    assert_eq!(scan["verdict"], "nsfw", "{scan}");
+    let views = scan["nsfw"]["views"].as_array().expect("views");
+    assert_eq!(views[0]["name"], "tile 0,600 300x300", "{scan}");
+    assert_eq!(views[0]["scores"]["porn"], scan["nsfw"]["confidence"], "{scan}");
+    let whole = views.iter().find(|view| view["name"] == "whole").expect("the whole");
+    assert_eq!(whole["scores"], scan["nsfw"]["scores"], "{scan}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Animated PNG and WebP: the picture that a viewer without animation shows, and some frames spread over the others.
+//! Animated PNG and WebP: the picture that a viewer without animation shows, and the frames.
 
 use std::io::Cursor;
 
@@ -7,62 +7,55 @@ use image::codecs::{png::PngDecoder, webp::WebPDecoder};
 use image::metadata::Orientation;
 use image::{AnimationDecoder, ColorType, Frames, ImageDecoder, ImageResult, Limits};
 
-use rten_tensor::AsView;
-
 use super::decode::{check_size, fault, still};
 use super::format::Format;
-use super::gif::{DECODED, Shot, spread};
+use super::gif::DECODED;
+use super::judging::{Judging, Next};
 use super::raster::Raster;
-use super::{Deadline, Memory, PictureLimits};
+use super::{Memory, PictureLimits};
 
 /// What a decoder of an animation holds for each pixel: the canvas, the one before, the frame as it is coded and as it is handed out.
 const WORKING_BYTES_PER_PIXEL: u64 = 24;
 
 /// The still picture, then frames of the animation if there is one. Frames beyond `limits.pixels` together are not decoded.
 ///
-/// Damaged or out of time after some frames, it gives what it has.
+/// Damaged or out of time after some frames, it ends.
 ///
 /// # Errors
 /// As [`still`]; also when the frames are of a kind that is not decoded, or their memory is refused.
-pub(super) fn shots(
+pub(super) fn judge(
     content: &[u8],
     format: Format,
     limits: &PictureLimits,
-    deadline: Deadline,
     memory: &mut Memory<'_>,
-) -> Result<Vec<Shot>, PictureFault> {
-    let first = still(content, format, limits, memory)?.reduce();
-    let mut shots = vec![Shot { frame: 0, planes: first }];
+    judging: &mut Judging<'_>,
+) -> Result<(), PictureFault> {
+    let first = still(content, format, limits, memory)?;
     let count = if format == Format::Png { count_png_frames(content) } else { count_webp_frames(content) };
     // A single frame of a PNG may differ from the still picture; that of a WebP is the still picture.
     if count == 0 || (count == 1 && format == Format::WebP) {
-        return Ok(shots);
+        return judging.picture(&first);
     }
-    let Some((frames, count)) = open(content, format, count, limits, memory)? else { return Ok(shots) };
-    let wanted = spread(count);
+    judging.frame(0, &first)?;
+    drop(first);
+    let Some((frames, count)) = open(content, format, count, limits, memory)? else { return Ok(()) };
     for (index, frame) in frames.take(count).enumerate() {
         match frame {
-            Ok(frame) if wanted.contains(&index) => {
+            Ok(frame) => {
                 let buffer = frame.into_buffer();
                 let (width, height) = buffer.dimensions();
-                let pixels = buffer.into_raw();
-                let raster = Raster { width, height, color: ColorType::Rgba8, orientation: Orientation::NoTransforms, pixels };
-                let planes = raster.reduce();
-                if index > 0 || shots.iter().all(|shot| !shot.planes.iter().eq(planes.iter())) {
-                    shots.push(Shot { frame: index, planes });
+                let (orientation, pixels) = (Orientation::NoTransforms, buffer.into_raw());
+                if judging.frame(index, &Raster { width, height, color: ColorType::Rgba8, orientation, pixels })? == Next::Stop {
+                    break;
                 }
             }
-            Ok(_) => {}
             Err(error) => match fault(&error) {
                 PictureFault::Broken => break,
                 known @ (PictureFault::TooLarge | PictureFault::Unsupported) => return Err(known),
             },
         }
-        if deadline.has_passed() {
-            break;
-        }
     }
-    Ok(shots)
+    Ok(())
 }
 
 /// The frames and how many of them may be decoded; `None` where the header has no animation, whatever chunks there are.

@@ -73,7 +73,7 @@ fn is_made_up(colour: &[u8], format: Format) -> bool {
     match format {
         Format::Jpeg => colour.iter().all(|byte| (127..=129).contains(byte)),
         Format::Tiff | Format::WebP => colour.iter().all(|byte| *byte == 0),
-        Format::Bmp | Format::Gif | Format::Icon | Format::Png | Format::Foreign => false,
+        Format::Bmp | Format::Gif | Format::Icon | Format::Jpeg2000 | Format::Png | Format::Foreign => false,
     }
 }
 
@@ -132,7 +132,7 @@ fn working_bytes_per_pixel(format: Format) -> u64 {
         Format::WebP => 8,
         Format::Tiff => 16,
         Format::Png | Format::Bmp | Format::Icon => 1,
-        Format::Gif | Format::Foreign => 0,
+        Format::Gif | Format::Jpeg2000 | Format::Foreign => 0,
     }
 }
 
@@ -147,7 +147,7 @@ fn open<'a>(content: &'a [u8], format: Format, limits: &PictureLimits) -> ImageR
         Format::Bmp => Box::new(BmpDecoder::new(reader)?),
         Format::Icon => Box::new(IcoDecoder::new(reader)?),
         Format::Tiff => Box::new(TiffDecoder::new(reader)?),
-        Format::Gif | Format::Foreign => {
+        Format::Gif | Format::Jpeg2000 | Format::Foreign => {
             let hint = image::error::ImageFormatHint::Unknown;
             return Err(ImageError::Unsupported(hint.into()));
         }
@@ -202,7 +202,9 @@ fn completed(content: &[u8], format: Format, raster: &Raster, memory: &mut Memor
     let claimed = match format {
         Format::WebP => content.get(4..).and_then(|rest| rest.first_chunk()).map_or(0, |size| u32::from_le_bytes(*size) as usize),
         Format::Tiff => content.len(),
-        Format::Jpeg | Format::Png | Format::Bmp | Format::Gif | Format::Icon | Format::Foreign => return Ok(None),
+        Format::Jpeg | Format::Png | Format::Bmp | Format::Gif | Format::Icon | Format::Jpeg2000 | Format::Foreign => {
+            return Ok(None);
+        }
     };
     // No code needs more than the pixels themselves, so a greater claim is a lie.
     let missing = claimed.saturating_sub(content.len()).max(1).min(raster.pixels.len());

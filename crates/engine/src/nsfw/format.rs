@@ -7,10 +7,11 @@ pub(super) enum Format {
     Gif,
     Icon,
     Jpeg,
+    Jpeg2000,
     Png,
     Tiff,
     WebP,
-    /// A picture to a browser or a viewer, but none that this build decodes: AVIF, HEIC, JPEG XL, JPEG 2000, SVG, PSD.
+    /// A picture to a browser or a viewer, but none that this build decodes: AVIF, HEIC, JPEG XL, SVG, PSD.
     Foreign,
 }
 
@@ -32,7 +33,7 @@ pub(super) fn recognise(content: &[u8]) -> Option<Format> {
         [b'8', b'B', b'P', b'S', 0, 1 | 2, ..] => Some(Format::Foreign),
         [0, 0, 0, 12, b'J', b'X', b'L', b' ', b'\r', b'\n', 0x87, b'\n', ..] => Some(Format::Foreign),
         [0xFF, 0x0A, stream @ ..] if is_jpeg_xl(stream) => Some(Format::Foreign),
-        [0, 0, 0, 12, b'j', b'P', b' ' | 0x1A, b' ' | 0x1A, ..] | [0xFF, 0x4F, 0xFF, 0x51, ..] => Some(Format::Foreign),
+        [0, 0, 0, 12, b'j', b'P', b' ' | 0x1A, b' ' | 0x1A, ..] | [0xFF, 0x4F, 0xFF, 0x51, ..] => Some(Format::Jpeg2000),
         [0, 0, 1, 0, ..] if is_icon(content) => Some(Format::Icon),
         [_, _, _, _, b'f', b't', b'y', b'p', brand @ ..] if is_heif_brand(brand) => Some(Format::Foreign),
         _ if is_svg(content) => Some(Format::Foreign),
@@ -147,21 +148,27 @@ mod tests {
     fn pictures_that_are_not_decoded_are_recognised() {
         let mut icon = b"\0\0\x01\0\x01\0\x10\x10\0\0\x01\0\x20\0\x28\0\0\0\x16\0\0\0".to_vec();
         icon.resize(22 + 40, 0);
-        let foreign: [&[u8]; 10] = [
+        let foreign: [&[u8]; 5] = [
             b"\0\0\0\x1Cftypavif\0\0\0\0",
             b"\0\0\0\x18ftypheic\0\0\0\0",
             b"\xFF\x0A\xFA\x1F\x41\x91\x08\x06\x01\0\x4B\0",
-            b"\0\0\0\x0CjP  \r\n\x87\n",
-            b"\xFF\x4F\xFF\x51\0\x2F",
             b"\0\0\0\x0CJXL \r\n\x87\n",
             b"8BPS\0\x01\0\0",
-            b"<svg xmlns='http://www.w3.org/2000/svg'/>",
-            b"\xEF\xBB\xBF<?xml version='1.0'?>\n<!-- a > b -->\n<!DOCTYPE svg>\n<svg>",
-            b"<svg:svg/>",
         ];
         for content in foreign {
             assert_eq!(recognise(content), Some(Format::Foreign), "{}", content.escape_ascii());
         }
         assert_eq!(recognise(&icon), Some(Format::Icon));
+        for content in [b"\0\0\0\x0CjP  \r\n\x87\n".as_slice(), b"\xFF\x4F\xFF\x51\0\x2F"] {
+            assert_eq!(recognise(content), Some(Format::Jpeg2000), "{}", content.escape_ascii());
+        }
+        let drawings: [&[u8]; 3] = [
+            b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+            b"\xEF\xBB\xBF<?xml version='1.0'?>\n<!-- a > b -->\n<!DOCTYPE svg>\n<svg>",
+            b"<svg:svg/>",
+        ];
+        for content in drawings {
+            assert_eq!(recognise(content), Some(Format::Foreign), "{}", content.escape_ascii());
+        }
     }
 }

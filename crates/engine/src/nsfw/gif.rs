@@ -1,4 +1,4 @@
-//! GIF: a few frames of the animation, composed as a viewer shows them.
+//! GIF: the frames of the animation, composed as a viewer shows them.
 
 use std::num::NonZeroU64;
 
@@ -8,76 +8,69 @@ use image::ColorType;
 use image::metadata::Orientation;
 
 use super::decode::check_size;
-use super::network::Planes;
+use super::judging::{Judging, Next};
 use super::raster::Raster;
-use super::{Deadline, Memory, PictureLimits};
+use super::{Memory, PictureLimits};
 
-/// Frames beyond these are not decoded: an animation has the same things in it for many frames, and time is bounded.
-pub(super) const DECODED: usize = 100;
-/// As many frames, evenly spread over those decoded, are judged.
-pub(super) const JUDGED: usize = 5;
+/// Frames beyond these are not decoded: time is bounded.
+pub(super) const DECODED: usize = 1000;
 
-/// A frame to be judged; the first has the index 0.
-pub(super) struct Shot {
-    pub(super) frame: usize,
-    pub(super) planes: Planes,
-}
-
-/// Decodes at most [`DECODED`] frames of at most `limits.pixels` pixels together (the first in any case), and gives up to [`JUDGED`] of them.
+/// Decodes at most [`DECODED`] frames of at most `limits.pixels` pixels together (the first in any case), and has those judged that show
+/// something new.
 ///
-/// Damaged or out of time after some frames, it gives what it has; a frame that decodes in part is the last.
+/// Damaged or out of time after some frames, it ends; a frame that decodes in part is the last.
 ///
 /// # Errors
 /// `TooLarge` before any pixel is allocated, or when the memory is refused for the first frame; `Broken` when nothing decodes.
-pub(super) fn shots(
+pub(super) fn judge(
     content: &[u8],
     limits: &PictureLimits,
-    deadline: Deadline,
     memory: &mut Memory<'_>,
-) -> Result<Vec<Shot>, PictureFault> {
-    let wanted = spread(count_frames(content));
-    let mut animation = Animation::open(content, limits, memory)?;
-    let mut shots: Vec<Shot> = Vec::new();
-    for frame in 0..DECODED {
-        if wanted.last().is_none_or(|last| frame > *last) || (frame > 0 && deadline.has_passed()) {
-            break;
-        }
-        match animation.advance(memory) {
-            Ok(Step::Whole) if wanted.contains(&frame) => shots.push(Shot { frame, planes: animation.canvas.reduce() }),
-            Ok(Step::Whole) => {}
-            Ok(Step::Partial) => {
-                let planes = if frame == 0 { animation.decoded_rows() } else { Some(animation.canvas.reduce()) };
-                shots.extend(planes.map(|planes| Shot { frame, planes }));
-                break;
-            }
-            Ok(Step::End) => break,
-            // What was taken so far is judged: only a first frame that does not fit leaves nothing.
-            Err(_) if !shots.is_empty() => break,
-            Err(fault) => return Err(fault),
-        }
-        animation.dispose();
+    judging: &mut Judging<'_>,
+) -> Result<(), PictureFault> {
+    if is_animated(content) {
+        play(content, limits, memory, &mut |frame, canvas| judging.frame(frame, canvas))
+    } else {
+        play(content, limits, memory, &mut |_, canvas| judging.picture(canvas).map(|()| Next::Stop))
     }
-    if shots.is_empty() { Err(PictureFault::Broken) } else { Ok(shots) }
 }
 
-/// Frames, up to [`DECODED`], by walking the blocks without decoding them. One without its end counts.
-fn count_frames(content: &[u8]) -> usize {
+/// Walks the blocks without decoding them.
+fn is_animated(content: &[u8]) -> bool {
     let mut options = DecodeOptions::new();
     options.skip_frame_decoding(true);
-    let Ok(mut walker) = options.read_info(content) else { return 0 };
-    let mut count = 0;
-    while count < DECODED && matches!(walker.next_frame_info(), Ok(Some(_))) {
-        count += 1;
-    }
-    count
+    let Ok(mut walker) = options.read_info(content) else { return false };
+    (0..2).all(|_| matches!(walker.next_frame_info(), Ok(Some(_))))
 }
 
-/// The indices to be judged of `count` frames: the first, the last, and some between.
-pub(super) fn spread(count: usize) -> Vec<usize> {
-    let Some(last) = count.checked_sub(1) else { return Vec::new() };
-    let mut indices: Vec<usize> = (0..JUDGED).map(|step| step * last / (JUDGED - 1)).collect();
-    indices.dedup();
-    indices
+/// Shows each frame as a viewer would.
+pub(super) fn play(
+    content: &[u8],
+    limits: &PictureLimits,
+    memory: &mut Memory<'_>,
+    show: &mut dyn FnMut(usize, &Raster) -> Result<Next, PictureFault>,
+) -> Result<(), PictureFault> {
+    let mut animation = Animation::open(content, limits, memory)?;
+    for frame in 0..DECODED {
+        let next = match animation.advance(memory) {
+            Ok(Step::Whole) => show(frame, &animation.canvas)?,
+            Ok(Step::Partial) if frame > 0 => return show(frame, &animation.canvas).map(drop),
+            Ok(Step::Partial) => {
+                let rows = animation.canvas.keep_decoded_rows().ok_or(PictureFault::Broken)?;
+                return show(frame, &rows).map(drop);
+            }
+            Ok(Step::End) if frame > 0 => Next::Stop,
+            Ok(Step::End) => return Err(PictureFault::Broken),
+            // What was taken so far is judged: only a first frame that does not fit leaves nothing.
+            Err(_) if frame > 0 => Next::Stop,
+            Err(fault) => return Err(fault),
+        };
+        match next {
+            Next::Go => animation.dispose(),
+            Next::Stop => break,
+        }
+    }
+    Ok(())
 }
 
 /// How far one frame came.
@@ -199,10 +192,6 @@ impl<'a> Animation<'a> {
             }
         }
     }
-
-    fn decoded_rows(self) -> Option<Planes> {
-        self.canvas.keep_decoded_rows().map(|raster| raster.reduce())
-    }
 }
 
 impl Patch {
@@ -225,18 +214,4 @@ fn rows_mut(canvas: &mut Raster, top: usize, left: usize, height: usize, width: 
     let start = (left * CHANNELS).min(row_bytes);
     let end = ((left + width) * CHANNELS).min(row_bytes);
     canvas.pixels.chunks_exact_mut(row_bytes).skip(top).take(height).filter_map(move |row| row.get_mut(start..end))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::spread;
-
-    #[test]
-    fn judged_frames_are_spread() {
-        assert_eq!(spread(0), [] as [usize; 0]);
-        assert_eq!(spread(1), [0]);
-        assert_eq!(spread(2), [0, 1]);
-        assert_eq!(spread(5), [0, 1, 2, 3, 4]);
-        assert_eq!(spread(100), [0, 24, 49, 74, 99]);
-    }
 }

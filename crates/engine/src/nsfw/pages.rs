@@ -6,48 +6,52 @@ use filesafety_model::PictureFault;
 
 use super::decode::still;
 use super::format::Format;
-use super::gif::{DECODED, JUDGED, Shot, spread};
-use super::{Deadline, Memory, PictureLimits};
+use super::judging::{Judging, Next};
+use super::raster::Raster;
+use super::{Memory, PictureLimits};
 
-/// The first page of a TIFF, the last, and some between.
+/// More pages of one file are not decoded.
+const PAGES: usize = 100;
+/// Nor are smaller pictures of an icon than the so many largest.
+const SIZES: usize = 5;
+
+/// The pages of a TIFF.
 ///
 /// # Errors
 /// As [`still`] for the first page, and when a later one is too large or of a kind that is not decoded: what is not seen is not harmless. A
 /// later page that is broken is passed over.
-pub(super) fn tiff(content: &[u8], limits: &PictureLimits, deadline: Deadline, memory: &mut Memory<'_>) -> Result<Vec<Shot>, PictureFault> {
+pub(super) fn tiff(content: &[u8], limits: &PictureLimits, memory: &mut Memory<'_>, judging: &mut Judging<'_>) -> Result<(), PictureFault> {
     let directories = Directories::of(content);
     let pages = directories.map(|directories| directories.walk()).unwrap_or_default();
-    let mut shots = vec![Shot { frame: 0, planes: still(content, Format::Tiff, limits, memory)?.reduce() }];
-    let (Some(directories), true) = (directories, pages.len() > 1) else { return Ok(shots) };
+    let first = still(content, Format::Tiff, limits, memory)?;
+    let (Some(directories), true) = (directories, pages.len() > 1) else { return judging.picture(&first) };
+    if judging.frame(0, &first)? == Next::Stop {
+        return Ok(());
+    }
+    drop(first);
     // The decoder reads the page that the header points to.
     memory.reserve(content.len() as u64)?;
     let mut turned = content.to_vec();
-    for index in spread(pages.len()).into_iter().skip(1) {
-        if deadline.has_passed() {
+    for (index, page) in pages.into_iter().enumerate().skip(1) {
+        directories.point_to(page, &mut turned);
+        if add(judging, index, still(&turned, Format::Tiff, limits, memory))? == Next::Stop {
             break;
         }
-        let Some(page) = pages.get(index) else { break };
-        directories.point_to(*page, &mut turned);
-        add(&mut shots, index, still(&turned, Format::Tiff, limits, memory).map(|raster| raster.reduce()))?;
     }
-    Ok(shots)
+    Ok(())
 }
 
 /// The largest pictures of an icon.
 ///
 /// # Errors
 /// As [`tiff`]; `Broken` when none decodes.
-pub(super) fn icon(content: &[u8], limits: &PictureLimits, deadline: Deadline, memory: &mut Memory<'_>) -> Result<Vec<Shot>, PictureFault> {
+pub(super) fn icon(content: &[u8], limits: &PictureLimits, memory: &mut Memory<'_>, judging: &mut Judging<'_>) -> Result<(), PictureFault> {
     let count = content.get(4..).and_then(|rest| rest.first_chunk()).map_or(0, |count| usize::from(u16::from_le_bytes(*count)));
     let entries = content.get(6..).unwrap_or_default().as_chunks::<16>().0;
     let mut entries: Vec<(usize, &[u8; 16])> = entries.iter().take(count).enumerate().collect();
     let side = |value: u8| if value == 0 { 256 } else { u32::from(value) };
     entries.sort_by_key(|(_, entry)| Reverse(side(entry[0]) * side(entry[1])));
-    let mut shots = Vec::new();
-    for (index, entry) in entries.into_iter().take(JUDGED) {
-        if deadline.has_passed() {
-            break;
-        }
+    for (index, entry) in entries.into_iter().take(SIZES) {
         let [.., a, b, c, d, e, f, g, h] = *entry;
         let (length, start) = (u32::from_le_bytes([a, b, c, d]) as usize, u32::from_le_bytes([e, f, g, h]) as usize);
         let Some(picture) = content.get(start..).map(|rest| rest.get(..length).unwrap_or(rest)) else { continue };
@@ -57,18 +61,19 @@ pub(super) fn icon(content: &[u8], limits: &PictureLimits, deadline: Deadline, m
             memory.reserve(picture.len() as u64)?;
             still(&alone(picture), Format::Icon, limits, memory)
         };
-        add(&mut shots, index, raster.map(|raster| raster.reduce()))?;
+        if add(judging, index, raster)? == Next::Stop {
+            break;
+        }
     }
-    if shots.is_empty() { Err(if deadline.has_passed() { PictureFault::TooLarge } else { PictureFault::Broken }) } else { Ok(shots) }
+    if judging.frames() == 0 { Err(PictureFault::Broken) } else { Ok(()) }
 }
 
-fn add(shots: &mut Vec<Shot>, frame: usize, planes: Result<super::network::Planes, PictureFault>) -> Result<(), PictureFault> {
-    match planes {
-        Ok(planes) => shots.push(Shot { frame, planes }),
-        Err(PictureFault::Broken) => {}
-        Err(known @ (PictureFault::TooLarge | PictureFault::Unsupported)) => return Err(known),
+fn add(judging: &mut Judging<'_>, frame: usize, raster: Result<Raster, PictureFault>) -> Result<Next, PictureFault> {
+    match raster {
+        Ok(raster) => judging.frame(frame, &raster),
+        Err(PictureFault::Broken) => Ok(Next::Go),
+        Err(known @ (PictureFault::TooLarge | PictureFault::Unsupported)) => Err(known),
     }
-    Ok(())
 }
 
 /// An icon of this bitmap alone. Its directory says what the bitmap does, since viewers do not mind where the two differ.
@@ -102,12 +107,12 @@ impl<'a> Directories<'a> {
         Some(Self { content, big_endian, big: version == 43 })
     }
 
-    /// Where the pages stand, up to [`DECODED`] of them; a chain that bites its tail ends there.
+    /// Where the pages stand, up to [`PAGES`] of them; a chain that bites its tail ends there.
     fn walk(&self) -> Vec<u64> {
         let mut pages: Vec<u64> = Vec::new();
         let mut next = self.offset(self.place());
         while let Some(page) = next.filter(|page| *page != 0 && !pages.contains(page))
-            && pages.len() < DECODED
+            && pages.len() < PAGES
         {
             let Some(after) = self.after(page) else { break };
             pages.push(page);

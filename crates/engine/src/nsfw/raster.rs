@@ -4,7 +4,7 @@ use image::ColorType;
 use image::metadata::Orientation;
 use rten_tensor::NdTensor;
 
-use super::network::{Planes, SIDE};
+use super::network::Planes;
 
 /// Decoded pixels, row by row from the top, as the decoder gave them: they are converted where they are sampled, since a second copy of a
 /// large picture would cost more memory than the first.
@@ -41,12 +41,12 @@ impl Raster {
         Some(self)
     }
 
-    /// The picture as nsfwjs gives it to the network: upright, over white, value / 255, bilinear with corners aligned, without antialiasing,
+    /// The picture as nsfwjs gives it to a network of `side` by `side` pixels: upright, over white, value / 255, bilinear with corners aligned, without antialiasing,
     /// the aspect not kept. A picture of that size already is taken pixel by pixel, which the same arithmetic comes to.
-    pub(super) fn reduce(&self) -> Planes {
+    pub(super) fn reduce(&self, side: usize) -> Planes {
         let (width, height) = self.upright_size();
-        let (columns, rows) = (taps(width), taps(height));
-        let mut planes = NdTensor::zeros([1, 3, SIDE, SIDE]);
+        let (columns, rows) = (taps(width, side), taps(height, side));
+        let mut planes = NdTensor::zeros([1, 3, side, side]);
         for (y, row) in rows.iter().enumerate() {
             for (x, column) in columns.iter().enumerate() {
                 let corners = [(column.low, row.low), (column.high, row.low), (column.low, row.high), (column.high, row.high)];
@@ -61,40 +61,44 @@ impl Raster {
         planes
     }
 
-    fn row_bytes(&self) -> usize {
+    pub(super) fn row_bytes(&self) -> usize {
         self.width as usize * usize::from(self.color.bytes_per_pixel())
     }
 
-    fn upright_size(&self) -> (u32, u32) {
-        match self.orientation {
-            Orientation::NoTransforms | Orientation::Rotate180 | Orientation::FlipHorizontal | Orientation::FlipVertical => {
-                (self.width, self.height)
-            }
-            Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH => {
-                (self.height, self.width)
-            }
-        }
+    pub(super) fn upright_size(&self) -> (u32, u32) {
+        if is_on_its_side(self.orientation) { (self.height, self.width) } else { (self.width, self.height) }
     }
 
     /// The pixel at a place of the upright picture, red, green, blue in 0..=1.
     fn upright_pixel(&self, x: u32, y: u32) -> [f32; 3] {
-        let (right, bottom) = (self.width - 1, self.height - 1);
-        let (x, y) = match self.orientation {
-            Orientation::NoTransforms => (x, y),
-            Orientation::FlipHorizontal => (right - x, y),
-            Orientation::Rotate180 => (right - x, bottom - y),
-            Orientation::FlipVertical => (x, bottom - y),
-            Orientation::Rotate90FlipH => (y, x),
-            Orientation::Rotate90 => (y, bottom - x),
-            Orientation::Rotate270FlipH => (right - y, bottom - x),
-            Orientation::Rotate270 => (right - y, x),
-        };
+        let (x, y) = stored_place(self.orientation, (x, y), (self.width - 1, self.height - 1));
         let size = usize::from(self.color.bytes_per_pixel());
         let start = y as usize * self.row_bytes() + x as usize * size;
         match self.pixels.get(start..start + size) {
             Some(pixel) => over_white(self.color, pixel),
             None => [1.0; 3],
         }
+    }
+}
+
+fn is_on_its_side(orientation: Orientation) -> bool {
+    match orientation {
+        Orientation::NoTransforms | Orientation::Rotate180 | Orientation::FlipHorizontal | Orientation::FlipVertical => false,
+        Orientation::Rotate90 | Orientation::Rotate270 | Orientation::Rotate90FlipH | Orientation::Rotate270FlipH => true,
+    }
+}
+
+/// Where a pixel of the upright picture is stored; `last` are the last column and row as stored.
+pub(super) fn stored_place(orientation: Orientation, (x, y): (u32, u32), (right, bottom): (u32, u32)) -> (u32, u32) {
+    match orientation {
+        Orientation::NoTransforms => (x, y),
+        Orientation::FlipHorizontal => (right - x, y),
+        Orientation::Rotate180 => (right - x, bottom - y),
+        Orientation::FlipVertical => (x, bottom - y),
+        Orientation::Rotate90FlipH => (y, x),
+        Orientation::Rotate90 => (y, bottom - x),
+        Orientation::Rotate270FlipH => (right - y, bottom - x),
+        Orientation::Rotate270 => (right - y, x),
     }
 }
 
@@ -105,20 +109,20 @@ struct Tap {
     share: f32,
 }
 
-/// The taps of `SIDE` evenly spread points, the first on the first pixel and the last on the last.
-fn taps(length: u32) -> Vec<Tap> {
+/// The taps of `side` evenly spread points, the first on the first pixel and the last on the last.
+fn taps(length: u32, side: usize) -> Vec<Tap> {
     let last = length - 1;
-    let step = f64::from(last) / (SIDE - 1) as f64;
+    let step = f64::from(last) / (side - 1) as f64;
     let tap = |index: usize| {
         let at = index as f64 * step;
         let low = (at.floor() as u32).min(last);
         Tap { low, high: (at.ceil() as u32).min(last), share: (at - f64::from(low)) as f32 }
     };
-    (0..SIDE).map(tap).collect()
+    (0..side).map(tap).collect()
 }
 
 /// One pixel as a viewer shows it on a white page.
-fn over_white(color: ColorType, pixel: &[u8]) -> [f32; 3] {
+pub(super) fn over_white(color: ColorType, pixel: &[u8]) -> [f32; 3] {
     let byte = |index: usize| pixel.get(index).copied().unwrap_or(0);
     // A screen shows eight bits: so does the canvas that nsfwjs reads.
     let word = |index: usize| {

@@ -8,17 +8,22 @@ use rten_tensor::AsView;
 
 use super::decode::still;
 use super::format::{Format, recognise};
+use super::judging::Judging;
+use super::network::SIDE;
 use super::raster::Raster;
-use super::{Classifier, Memory, PictureLimits};
+use super::{Classifier, Deadline, Memory, Models, PictureLimits};
 
 const LIMITS: PictureLimits = PictureLimits { bytes: 32 << 20, pixels: 120_000_000 };
 const LONG: Duration = Duration::from_secs(3600);
 
 macro_rules! fixture {
     ($name:literal) => {
-        include_bytes!(concat!("../../tests/fixtures/pictures/", $name)).as_slice()
+        include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/pictures/", $name)).as_slice()
     };
 }
+
+mod frames;
+mod views;
 
 const PORN: &[u8] = fixture!("porn_ellipse.png");
 const HENTAI: &[u8] = fixture!("hentai_ellipse.png");
@@ -37,11 +42,22 @@ const SCENES: [&[u8]; 9] = [
 ];
 
 fn classifier() -> Classifier {
-    Classifier::load().unwrap()
+    Classifier::load(Models::read(&[]).unwrap()).unwrap()
+}
+
+impl Classifier {
+    fn judge_all(&self, picture: &[u8]) -> Vec<PictureOutcome> {
+        self.judge(picture, &LIMITS, LONG, &mut |_| true)
+    }
+
+    /// The first outcome.
+    fn judge_within(&self, picture: &[u8], limits: &PictureLimits, time: Duration, reserve: &mut dyn FnMut(u64) -> bool) -> PictureOutcome {
+        self.judge(picture, limits, time, reserve).into_iter().next().unwrap()
+    }
 }
 
 fn judge(picture: &[u8]) -> PictureOutcome {
-    classifier().judge(picture, &LIMITS, LONG, &mut |_| true)
+    classifier().judge_within(picture, &LIMITS, LONG, &mut |_| true)
 }
 
 fn scores(picture: &[u8]) -> Scores {
@@ -52,10 +68,10 @@ fn scores(picture: &[u8]) -> Scores {
 }
 
 fn fault(picture: &[u8]) -> Option<PictureFault> {
-    match judge(picture) {
+    classifier().judge_all(picture).into_iter().find_map(|outcome| match outcome {
         PictureOutcome::Judged { .. } => None,
         PictureOutcome::Unjudged { fault } => Some(fault),
-    }
+    })
 }
 
 fn encode(image: &DynamicImage, format: ImageFormat) -> Vec<u8> {
@@ -72,17 +88,11 @@ fn raster(picture: &[u8]) -> Result<Raster, PictureFault> {
     still(picture, recognise(picture).unwrap(), &LIMITS, &mut Memory { reserve: &mut |_| true })
 }
 
-/// How many frames decode; no network.
+/// How many frames decode and differ; no network.
 fn frames(picture: &[u8]) -> Result<usize, PictureFault> {
     let limits = PictureLimits { pixels: 1_000_000, ..LIMITS };
-    let mut grant = |_| true;
-    let mut memory = Memory { reserve: &mut grant };
-    match recognise(picture) {
-        None | Some(Format::Foreign) => Err(PictureFault::Unsupported),
-        Some(Format::Gif) => super::gif::shots(picture, &limits, super::Deadline(None), &mut memory).map(|shots| shots.len()),
-        Some(Format::Icon) => super::pages::icon(picture, &limits, super::Deadline(None), &mut memory).map(|shots| shots.len()),
-        Some(format) => still(picture, format, &limits, &mut memory).map(|_| 1),
-    }
+    let mut judging = Judging::new(&[], Deadline(None));
+    super::look(picture, &limits, &mut Memory { reserve: &mut |_| true }, &mut judging).map(|()| judging.frames())
 }
 
 fn assert_close(a: Scores, b: Scores, tolerance: f32) {
@@ -133,7 +143,7 @@ fn a_tiny_file_that_claims_huge_sides_is_too_large_before_pixels_are_allocated()
     for (format, bomb) in bombs() {
         assert_eq!(recognise(&bomb), Some(format));
         let mut reserved = 0;
-        let outcome = classifier.judge(&bomb, &LIMITS, LONG, &mut |bytes| {
+        let outcome = classifier.judge_within(&bomb, &LIMITS, LONG, &mut |bytes| {
             reserved += bytes;
             true
         });
@@ -155,13 +165,13 @@ fn refused_memory_is_too_large_at_every_step() {
     let classifier = classifier();
     for picture in SCENES {
         let mut steps = 0;
-        classifier.judge(picture, &LIMITS, LONG, &mut |_| {
+        classifier.judge_within(picture, &LIMITS, LONG, &mut |_| {
             steps += 1;
             true
         });
         for refused in 0..steps {
             let mut step = 0;
-            let outcome = classifier.judge(picture, &LIMITS, LONG, &mut |_| {
+            let outcome = classifier.judge_within(picture, &LIMITS, LONG, &mut |_| {
                 step += 1;
                 step - 1 != refused
             });
@@ -178,15 +188,16 @@ fn limits_hold() {
     let enough = PictureLimits { bytes: 1 << 20, pixels: 96 * 64 };
     let classifier = classifier();
     for picture in SCENES {
-        let judged = |limits| matches!(classifier.judge(picture, &limits, LONG, &mut |_| true), PictureOutcome::Judged { .. });
+        let judged = |limits| matches!(classifier.judge_within(picture, &limits, LONG, &mut |_| true), PictureOutcome::Judged { .. });
         assert_eq!((judged(few_bytes), judged(few_pixels), judged(enough)), (false, false, true));
-        let late = classifier.judge(picture, &LIMITS, Duration::ZERO, &mut |_| true);
+        let late = classifier.judge_within(picture, &LIMITS, Duration::ZERO, &mut |_| true);
         assert_eq!(late, PictureOutcome::Unjudged { fault: PictureFault::TooLarge });
     }
 }
 
 #[test]
 fn what_is_recognised_but_not_decoded_is_unsupported() {
+    assert_eq!(fault(b"8BPS\0\x01\0\0"), Some(PictureFault::Unsupported));
     assert_eq!(fault(b"<svg xmlns='http://www.w3.org/2000/svg'/>"), Some(PictureFault::Unsupported));
     assert_eq!(fault(b"\0\0\0\x1Cftypavif\0\0\0\0"), Some(PictureFault::Unsupported));
     assert_eq!(fault(fixture!("small_palette.tif")), Some(PictureFault::Unsupported));
@@ -280,13 +291,46 @@ fn every_lossless_format_gives_the_same_scores() {
 
 #[test]
 fn other_encodings_look_alike() {
-    let expected = raster(SCENE).unwrap().reduce();
+    let expected = raster(SCENE).unwrap().reduce(SIDE);
     let expected: Vec<f32> = expected.iter().copied().collect();
     for picture in SCENES.into_iter().filter(|picture| !matches!(recognise(picture), Some(Format::Gif | Format::Tiff))) {
-        let found = raster(picture).unwrap().reduce();
+        let found = raster(picture).unwrap().reduce(SIDE);
         let difference = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).sum::<f32>() / expected.len() as f32;
         // The bitmap has sixteen colours.
         assert!(difference < 0.08, "{:?} {difference}", recognise(picture));
+    }
+}
+
+#[test]
+fn jpeg_2000_is_judged_and_bounded() {
+    let (classifier, lossless) = (classifier(), fixture!("scene_lossless.jp2"));
+    assert_close(scores(lossless), scores(SCENE), 1e-4);
+    let planes = |raster: Raster| raster.reduce(SIDE).iter().copied().collect::<Vec<f32>>();
+    let decoded = |content: &[u8]| super::jpeg2000::raster(content, &LIMITS, &mut Memory { reserve: &mut |_| true });
+    let expected = planes(raster(SCENE).unwrap());
+    let found = planes(decoded(fixture!("scene_lossy.j2k")).unwrap());
+    assert!(found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).sum::<f32>() / (expected.len() as f32) < 0.05);
+    for content in [lossless, fixture!("scene_lossy.j2k")] {
+        for end in (0..content.len()).step_by(7) {
+            if recognise(&content[..end]).is_some() {
+                assert!(matches!(frames(&content[..end]), Ok(1) | Err(PictureFault::Broken | PictureFault::Unsupported)), "{end}");
+            }
+            let mut damaged = content.to_vec();
+            damaged[end] ^= 0x55;
+            if recognise(&damaged).is_some() {
+                let _ = frames(&damaged);
+            }
+        }
+        // The size stands behind the marker and its length and capabilities.
+        let mut bomb = content.to_vec();
+        let size = memchr::memmem::find(&bomb, b"\xFF\x51").unwrap() + 6;
+        bomb[size..size + 8].copy_from_slice(&[0, 0, 0xC3, 0x50, 0, 0, 0xC3, 0x50]);
+        let mut reserved = 0;
+        let outcome = classifier.judge_within(&bomb, &LIMITS, LONG, &mut |bytes| {
+            reserved += bytes;
+            true
+        });
+        assert!(matches!(outcome, PictureOutcome::Unjudged { .. }) && reserved < 24 << 20, "{outcome:?} {reserved}");
     }
 }
 
@@ -296,7 +340,7 @@ fn transparent_is_white() {
     let half = RgbaImage::from_pixel(20, 10, Rgba([0, 0, 0, 51]));
     for (image, value) in [(clear, 1.0), (half, 0.8)] {
         let content = encode(&DynamicImage::ImageRgba8(image), ImageFormat::Png);
-        assert!(raster(&content).unwrap().reduce().iter().all(|found| (found - value).abs() < 1e-6));
+        assert!(raster(&content).unwrap().reduce(SIDE).iter().all(|found| (found - value).abs() < 1e-6));
     }
 }
 
@@ -314,8 +358,8 @@ fn orientations_are_those_of_a_viewer() {
             orientation,
             pixels: image.as_raw().clone(),
         };
-        let expected = plain(&turned.to_rgb8(), Orientation::NoTransforms).reduce();
-        let found = plain(&upright, orientation).reduce();
+        let expected = plain(&turned.to_rgb8(), Orientation::NoTransforms).reduce(SIDE);
+        let found = plain(&upright, orientation).reduce(SIDE);
         assert!(found.iter().eq(expected.iter()), "{exif}");
     }
 }
@@ -332,15 +376,22 @@ fn the_orientation_of_a_jpeg_is_read() {
 fn reduction_is_bilinear_with_corners_aligned() {
     let pixel = |value: u8| Rgb([value, 0, 255 - value]);
     let image = RgbImage::from_fn(2, 1, |x, _| pixel(if x == 0 { 0 } else { 255 }));
-    let planes = raster(&encode(&DynamicImage::ImageRgb8(image), ImageFormat::Png)).unwrap().reduce();
+    let planes = raster(&encode(&DynamicImage::ImageRgb8(image), ImageFormat::Png)).unwrap().reduce(SIDE);
     for x in 0..224 {
         let expected = x as f32 / 223.0;
         assert!((planes[[0, 0, 100, x]] - expected).abs() < 1e-6);
         assert!((planes[[0, 2, 7, x]] - (1.0 - expected)).abs() < 1e-6);
     }
     let exact = RgbImage::from_fn(224, 224, |x, y| Rgb([x as u8, y as u8, (x ^ y) as u8]));
-    let planes = raster(&encode(&DynamicImage::ImageRgb8(exact), ImageFormat::Png)).unwrap().reduce();
+    let planes = raster(&encode(&DynamicImage::ImageRgb8(exact), ImageFormat::Png)).unwrap().reduce(SIDE);
     assert!((0..224).all(|at| planes[[0, 0, 223 - at, at]] == at as f32 / 255.0 && planes[[0, 1, at, 3]] == at as f32 / 255.0));
+}
+
+fn view_names(outcome: PictureOutcome) -> Vec<String> {
+    match outcome {
+        PictureOutcome::Judged { views, .. } => views.into_iter().map(|view| view.name).collect(),
+        PictureOutcome::Unjudged { fault } => panic!("{fault:?}"),
+    }
 }
 
 /// An icon of these pictures, each a bitmap or a PNG.
@@ -379,150 +430,6 @@ fn icons_are_judged() {
     assert!(fault(&icon(&[(32, &[7; 60])])).is_some());
 }
 
-fn chunk(kind: &[u8], data: &[u8]) -> Vec<u8> {
-    let named = [kind, data].concat();
-    [&(data.len() as u32).to_be_bytes(), named.as_slice(), &crc32fast::hash(&named).to_be_bytes()].concat()
-}
-
-/// The chunks of a PNG by this name, put together.
-fn png_data(png: &[u8]) -> Vec<u8> {
-    let (mut rest, mut data) = (&png[8..], Vec::new());
-    while let Some(length) = rest.first_chunk().map(|length| u32::from_be_bytes(*length) as usize) {
-        if &rest[4..8] == b"IDAT" {
-            data.extend_from_slice(&rest[8..8 + length]);
-        }
-        rest = &rest[12 + length..];
-    }
-    data
-}
-
-/// An animated PNG of pictures of one size; the first is the still picture, and a frame too if `counts`.
-fn animated_png(images: &[DynamicImage], counts: bool) -> Vec<u8> {
-    let first = encode(&images[0], ImageFormat::Png);
-    let mut png = first[..33].to_vec();
-    let frames = images.len() - usize::from(!counts);
-    png.extend(chunk(b"acTL", &[(frames as u32).to_be_bytes(), [0; 4]].concat()));
-    let mut sequence = 0u32;
-    for (index, image) in images.iter().enumerate() {
-        if index > 0 || counts {
-            let mut control = sequence.to_be_bytes().to_vec();
-            control.extend([image.width().to_be_bytes(), image.height().to_be_bytes(), [0; 4], [0; 4], [0, 1, 0, 10]].concat());
-            control.extend([0, 0]);
-            png.extend(chunk(b"fcTL", &control));
-            sequence += 1;
-        }
-        let data = png_data(&encode(image, ImageFormat::Png));
-        if index == 0 {
-            png.extend(chunk(b"IDAT", &data));
-        } else {
-            png.extend(chunk(b"fdAT", &[&sequence.to_be_bytes(), data.as_slice()].concat()));
-            sequence += 1;
-        }
-    }
-    png.extend(chunk(b"IEND", &[]));
-    png
-}
-
-fn riff_chunk(kind: &[u8], data: &[u8]) -> Vec<u8> {
-    let padding = vec![0; data.len() % 2];
-    [kind, &(data.len() as u32).to_le_bytes(), data, &padding].concat()
-}
-
-fn animated_webp(images: &[DynamicImage]) -> Vec<u8> {
-    let side = |pixels: u32| (pixels - 1).to_le_bytes()[..3].to_vec();
-    let (width, height) = (images[0].width(), images[0].height());
-    let mut body = b"WEBP".to_vec();
-    body.extend(riff_chunk(b"VP8X", &[vec![0x12, 0, 0, 0], side(width), side(height)].concat()));
-    body.extend(riff_chunk(b"ANIM", &[0; 6]));
-    for image in images {
-        let still = encode(&DynamicImage::ImageRgba8(image.to_rgba8()), ImageFormat::WebP);
-        let frame = [vec![0; 6], side(width), side(height), vec![100, 0, 0, 2], still[12..].to_vec()].concat();
-        body.extend(riff_chunk(b"ANMF", &frame));
-    }
-    riff_chunk(b"RIFF", &body)
-}
-
-#[test]
-fn frames_of_animated_png_and_webp_are_judged() {
-    let hidden = open(PORN).resize_exact(64, 64, image::imageops::FilterType::Triangle);
-    let shown = open(SCENE).resize_exact(64, 64, image::imageops::FilterType::Nearest);
-    let [hidden, shown] = [hidden, shown].map(|image| DynamicImage::ImageRgb8(image.to_rgb8()));
-    let alone = scores(&encode(&hidden, ImageFormat::Png)).worst();
-    let images = [shown.clone(), shown.clone(), hidden.clone(), shown.clone()];
-    for content in [animated_png(&images, true), animated_webp(&images)] {
-        let PictureOutcome::Judged { scores, views } = judge(&content) else { panic!("unjudged") };
-        assert_eq!(views.iter().map(|view| view.name.as_str()).collect::<Vec<_>>(), ["frame 1", "frame 2", "frame 3", "frame 4"]);
-        assert_eq!(scores, views[2].scores);
-        assert!((scores.worst() - alone).abs() < 0.01);
-        // Its end is missing: judged on what decodes.
-        assert!(matches!(judge(&content[..content.len() - 40]), PictureOutcome::Judged { .. }));
-    }
-    // The only frame is not the picture that stands for it.
-    let PictureOutcome::Judged { scores, views } = judge(&animated_png(&[shown.clone(), hidden], false)) else { panic!("unjudged") };
-    assert!(views.len() == 2 && scores == views[1].scores);
-    let many = vec![shown; 120];
-    let limits = PictureLimits { pixels: 64 * 64 * 20, ..LIMITS };
-    for content in [animated_png(&many, true), animated_webp(&many)] {
-        let outcome = classifier().judge(&content, &limits, LONG, &mut |_| true);
-        assert_eq!(view_names(outcome), ["frame 1", "frame 5", "frame 10", "frame 15", "frame 20"]);
-    }
-}
-
-#[test]
-fn frames_of_a_kind_that_is_not_decoded_are_unsupported() {
-    let deep = DynamicImage::ImageRgb16(open(SCENE).to_rgb16());
-    assert_eq!(fault(&animated_png(&[deep.clone(), deep], true)), Some(PictureFault::Unsupported));
-}
-
-/// A TIFF of two pages: the second one's offsets are moved behind the first.
-fn two_pages(first: &[u8], second: &[u8]) -> Vec<u8> {
-    let number = |content: &[u8], at: usize| u32::from_le_bytes(content[at..at + 4].try_into().unwrap()) as usize;
-    let size = |kind: u16| [0, 1, 1, 2, 4, 8].get(kind as usize).copied().unwrap_or(8);
-    let end_of = |content: &[u8]| {
-        let directory = number(content, 4);
-        directory + 2 + 12 * usize::from(u16::from_le_bytes([content[directory], content[directory + 1]]))
-    };
-    let shift = first.len() + first.len() % 2;
-    let mut moved = second.to_vec();
-    let (start, end) = (number(second, 4) + 2, end_of(second));
-    for entry in moved[start..end].chunks_exact_mut(12) {
-        let (tag, kind) = (u16::from_le_bytes([entry[0], entry[1]]), u16::from_le_bytes([entry[2], entry[3]]));
-        let bytes = size(kind) * number(entry, 4);
-        // Values that do not fit stand elsewhere; strips do in any case.
-        if bytes > 4 || tag == 273 {
-            let place = number(entry, 8) + shift;
-            entry[8..12].copy_from_slice(&(place as u32).to_le_bytes());
-        }
-    }
-    let mut file = first.to_vec();
-    file.resize(shift, 0);
-    file.extend(moved);
-    let (next, page) = (end_of(first), number(second, 4) + shift);
-    file[next..next + 4].copy_from_slice(&(page as u32).to_le_bytes());
-    file
-}
-
-#[test]
-fn later_pages_of_a_tiff_are_judged() {
-    let one_strip = |image: DynamicImage| {
-        let small = image.resize_exact(60, 60, image::imageops::FilterType::Triangle).to_rgb8();
-        encode(&DynamicImage::ImageRgb8(small), ImageFormat::Tiff)
-    };
-    let (shown, hidden) = (one_strip(open(SCENE)), one_strip(open(PORN)));
-    let alone = scores(&hidden);
-    let PictureOutcome::Judged { scores, views } = judge(&two_pages(&shown, &hidden)) else { panic!("unjudged") };
-    assert_eq!(views.len(), 2);
-    assert_close(scores, alone, 1e-5);
-    assert_eq!(fault(&two_pages(&shown, fixture!("small_palette.tif"))), Some(PictureFault::Unsupported));
-    // A chain that bites its tail.
-    let mut endless = two_pages(&shown, &hidden);
-    let directory = |content: &[u8]| u32::from_le_bytes(content[4..8].try_into().unwrap()) as usize;
-    let (first, second) = (directory(&shown), directory(&hidden) + shown.len() + shown.len() % 2);
-    let next = second + 2 + 12 * usize::from(endless[second]);
-    endless[next..next + 4].copy_from_slice(&(first as u32).to_le_bytes());
-    assert_eq!(view_names(judge(&endless)), ["frame 1", "frame 2"]);
-}
-
 #[test]
 fn a_film_behind_a_jpeg_does_not_damage_it() {
     let jpeg = fixture!("scene_baseline.jpg");
@@ -553,94 +460,12 @@ fn a_damaged_picture_of_one_colour_is_judged_where_rows_decode() {
     }
 }
 
-/// Frames of one palette colour each, each a patch of the screen.
-fn animation(screen: (u16, u16), frames: usize, mut shape: impl FnMut(usize, &mut gif::Frame<'static>)) -> Vec<u8> {
-    let mut out = Vec::new();
-    let palette: Vec<u8> = (0..=255).flat_map(|value: u8| [value, 255 - value, value / 2]).collect();
-    let mut encoder = gif::Encoder::new(&mut out, screen.0, screen.1, &palette).unwrap();
-    for index in 0..frames {
-        let mut frame = gif::Frame { width: screen.0, height: screen.1, ..gif::Frame::default() };
-        shape(index, &mut frame);
-        let color = (index % 250) as u8;
-        frame.buffer = vec![color; usize::from(frame.width) * usize::from(frame.height)].into();
-        encoder.write_frame(&frame).unwrap();
-    }
-    drop(encoder);
-    out
-}
-
-fn view_names(outcome: PictureOutcome) -> Vec<String> {
-    match outcome {
-        PictureOutcome::Judged { views, .. } => views.into_iter().map(|view| view.name).collect(),
-        PictureOutcome::Unjudged { fault } => panic!("{fault:?}"),
-    }
-}
-
-#[test]
-fn of_ten_thousand_frames_a_few_are_judged() {
-    let gif = animation((16, 16), 10_000, |_, _| {});
-    assert_eq!(view_names(judge(&gif)), ["frame 1", "frame 25", "frame 50", "frame 75", "frame 100"]);
-}
-
-#[test]
-fn a_single_frame_has_no_views() {
-    assert!(view_names(judge(&animation((16, 16), 1, |_, _| {}))).is_empty());
-    assert_eq!(view_names(judge(&animation((16, 16), 2, |_, _| {}))), ["frame 1", "frame 2"]);
-}
-
-#[test]
-fn pixels_of_all_frames_are_bounded_together() {
-    let gif = animation((16, 16), 50, |_, _| {});
-    let limits = PictureLimits { pixels: 16 * 16 * 20, ..LIMITS };
-    let outcome = classifier().judge(&gif, &limits, LONG, &mut |_| true);
-    assert_eq!(view_names(outcome), ["frame 1", "frame 13"]);
-}
-
-#[test]
-fn the_worst_frame_of_an_animation_counts() {
-    let (hidden, shown) = (open(PORN).to_rgba8(), open(SCENE).resize_exact(64, 64, image::imageops::FilterType::Nearest).to_rgba8());
-    let mut out = Vec::new();
-    let mut encoder = gif::Encoder::new(&mut out, 64, 64, &[]).unwrap();
-    for image in [&shown, &shown, &hidden, &shown] {
-        encoder.write_frame(&gif::Frame::from_rgba_speed(64, 64, &mut image.as_raw().clone(), 1)).unwrap();
-    }
-    drop(encoder);
-    let PictureOutcome::Judged { scores, views } = judge(&out) else { panic!("unjudged") };
-    assert_eq!(views.len(), 4);
-    let worst = views.iter().map(|view| view.scores.worst()).fold(0.0, f32::max);
-    assert_eq!(scores.worst(), worst);
-    assert_eq!(scores, views[2].scores);
-}
-
-#[test]
-fn frames_are_composed_as_they_ask() {
-    use gif::DisposalMethod::{Background, Keep, Previous};
-    let disposals = [Keep, Previous, Background, Keep];
-    let gif = animation((4, 1), 4, |index, frame| {
-        frame.dispose = disposals[index];
-        if index > 0 {
-            // The last one hangs over the edge of the screen.
-            (frame.left, frame.width) = (index as u16, 1 + index as u16 / 3);
-        }
-    });
-    let shots = super::gif::shots(&gif, &LIMITS, super::Deadline(None), &mut Memory { reserve: &mut |_| true }).unwrap();
-    let red = |shot: usize, x: usize| (shots[shot].planes[[0, 0, 0, [0, 75, 148, 223][x]]] * 255.0).round() as i32;
-    assert_eq!((0..4).map(|shot| shots[shot].frame).collect::<Vec<_>>(), [0, 1, 2, 3]);
-    let near = |found: i32, expected: i32| assert!((found - expected).abs() <= 2, "{found} and {expected}");
-    near(red(0, 3), 0);
-    near(red(1, 1), 1);
-    near(red(2, 1), 0);
-    near(red(2, 2), 2);
-    near(red(3, 2), 255);
-    near(red(3, 3), 3);
-}
-
 #[test]
 fn a_classifier_is_shared_by_threads() {
     fn shared<T: Send + Sync>(_: &T) {}
     let classifier = classifier();
     shared(&classifier);
-    let judge = || classifier.judge(PORN, &LIMITS, LONG, &mut |_| true);
+    let judge = || classifier.judge_within(PORN, &LIMITS, LONG, &mut |_| true);
     let [one, two] = std::thread::scope(|scope| [scope.spawn(judge), scope.spawn(judge)].map(|thread| thread.join().unwrap()));
     assert_eq!(one, two);
     assert!(matches!(one, PictureOutcome::Judged { .. }));

@@ -1,5 +1,6 @@
 mod archives;
 mod office;
+mod pictures;
 
 use std::{cell::Cell, time::Duration};
 

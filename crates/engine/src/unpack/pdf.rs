@@ -7,6 +7,7 @@ mod blocks;
 mod crypt;
 mod filters;
 mod flate;
+mod images;
 mod lexer;
 mod objects;
 mod packed;

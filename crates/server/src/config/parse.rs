@@ -2,6 +2,7 @@
 
 use std::{fmt::Display, path::PathBuf, str::FromStr, time::Duration};
 
+use filesafety_engine::PictureModel;
 use filesafety_model::Password;
 
 use super::{ConfigError, Rate, Resolved, Secret, Setting};
@@ -69,6 +70,24 @@ impl Reader<'_> {
             value: text,
             problem,
         }
+    }
+}
+
+/// `builtin` or the path of a file, one or two of them.
+pub(super) fn picture_models(text: &str) -> Result<Vec<PictureModel>, String> {
+    let names: Vec<&str> = text.split(',').map(str::trim).filter(|name| !name.is_empty()).collect();
+    let model = |name: &str| match name {
+        "builtin" => Ok(PictureModel::BuiltIn),
+        path if path.ends_with(".onnx") => Ok(PictureModel::File(path.into())),
+        _ => Err(format!("{name:?} is neither builtin nor a file that ends with .onnx")),
+    };
+    let models = names.into_iter().map(model).collect::<Result<Vec<_>, _>>()?;
+    match models.as_slice() {
+        [_] => Ok(models),
+        [one, other] if one != other => Ok(models),
+        [] => Err("give builtin, or a file that ends with .onnx".to_owned()),
+        [_, _] => Err("the two models are the same".to_owned()),
+        [_, _, _, ..] => Err("give one or two models".to_owned()),
     }
 }
 

@@ -68,6 +68,7 @@ settings! {
     "policy" "FILESAFETY_POLICY" Some("strict"), "What unexamined content means: strict, balanced, or entries such as encrypted=allow";
     "rules_dir" "FILESAFETY_RULES_DIR" None, "Folder of YARA rules and hash lists, watched and reloaded";
     "clamdb_pua" "FILESAFETY_CLAMDB_PUA" Some("off"), "Load ClamAV signatures of possibly unwanted applications, too", switch;
+    "nsfw_model" "FILESAFETY_NSFW_MODEL" Some("builtin"), "What judges pictures: builtin, an ONNX file with its TOML file beside it, or two of these, of which the higher score counts";
     "sandbox" "FILESAFETY_SANDBOX" Some("on"), "Whether the processes that read files give up every right they do not need; off is for finding faults", switch;
     "require_sandbox" "FILESAFETY_REQUIRE_SANDBOX" Some("off"), "Refuse to start where a part of the sandbox is missing", switch;
     "archive_passwords" "FILESAFETY_ARCHIVE_PASSWORDS" None, "Passwords tried on encrypted archives and documents, one a line", secret;

@@ -68,6 +68,8 @@ pub(super) fn run(file: &Path, json: bool, folder: RulesFolder, config: Option<P
         clamd: None,
         limits: config.limits,
         passwords: config.archive_passwords.clone(),
+        // No picture is judged.
+        picture_models: Vec::new(),
     };
     let engine = Engine::load(engine).context("the rules do not load")?;
     let name = name_of(file);

@@ -14,6 +14,8 @@ const MAX_STAGES: usize = 8;
 pub(super) struct Chain {
     stages: Vec<Stage>,
     pub(super) end: End,
+    /// What comes out is a picture in a format of its own.
+    pub(super) is_picture: bool,
     /// The name in a `Crypt` filter, which replaces the document's default.
     pub(super) crypt_filter: Option<Vec<u8>>,
 }
@@ -42,7 +44,7 @@ pub(super) enum End {
 impl Chain {
     /// `filter` is what the stream has as `/Filter`; references are followed with `resolve`, which gives `None` where it cannot tell.
     pub(super) fn new(filter: Option<&Value>, parameters: Option<&Value>, resolve: &dyn Fn(&Value) -> Option<Value>) -> Self {
-        let mut chain = Self { stages: Vec::new(), end: End::Data, crypt_filter: None };
+        let mut chain = Self { stages: Vec::new(), end: End::Data, is_picture: false, crypt_filter: None };
         let Some(filter) = filter.map_or(Some(Value::Null), resolve) else {
             chain.end = End::UnknownFilter;
             return chain;
@@ -91,7 +93,10 @@ impl Chain {
                 self.crypt_filter = Some(name.as_ref().and_then(Value::as_name).unwrap_or(b"Identity").to_vec());
                 return true;
             }
-            b"DCTDecode" | b"DCT" | b"JPXDecode" | b"CCITTFaxDecode" | b"CCF" | b"JBIG2Decode" => return false,
+            b"DCTDecode" | b"DCT" | b"JPXDecode" | b"CCITTFaxDecode" | b"CCF" | b"JBIG2Decode" => {
+                self.is_picture = true;
+                return false;
+            }
             _ => {
                 self.end = End::UnknownFilter;
                 return false;

@@ -13,9 +13,11 @@ use super::actions::{Actions, Source};
 use super::blocks::Meter;
 use super::crypt::{Decryption, StreamKey};
 use super::filters::{Chain, End};
-use super::lexer::{Dictionary, Value, is_white, parse};
+use super::images::pixels;
+use super::lexer::{Dictionary, Value, is_white, parse, parse_whole};
 use super::objects::{Body, Header, MAX_OBJECT_STREAMS, Objects};
 use super::packed::Packed;
+use crate::nsfw::{Colours, Pixels};
 
 /// Readings of one stream's filters or length, where objects that it refers to were revised.
 const MAX_REVISIONS: usize = 4;
@@ -59,6 +61,8 @@ struct Stream<'d> {
     dictionary: &'d Dictionary,
     kind: Option<Vec<u8>>,
     id: Option<(u32, u32)>,
+    /// How to read it, where it is an image.
+    pixels: Option<Pixels>,
 }
 
 /// Where a stream's data may lie.
@@ -140,9 +144,26 @@ impl<'a> Walk<'a> {
             self.unpack_object_streams(sink)?;
         }
         let name = self.name(header, kind.as_deref());
-        let stream = Stream { name, dictionary, kind, id: header.id };
+        let pixels = self.pixels(header, dictionary);
+        let stream = Stream { name, dictionary, kind, id: header.id, pixels };
         self.stream(&stream, &body, data, sink)?;
         Ok(!self.is_used_up())
+    }
+
+    /// How to read the image that a stream may be.
+    fn pixels(&self, header: Header, dictionary: &Dictionary) -> Option<Pixels> {
+        let subtype = dictionary.get("Subtype").map(|subtype| self.objects.resolve(subtype));
+        if subtype.as_ref().and_then(Value::as_name) != Some(b"Image") {
+            return None;
+        }
+        // A palette is longer than the strings that are kept elsewhere.
+        let whole = parse_whole(self.content, header.body);
+        let pixels = pixels(whole.value.as_dictionary()?, &|value| self.resolve(value, 0, &RefCell::new(1)))?;
+        match (&self.protection, &pixels.colours) {
+            // Its bytes are encrypted as every string is.
+            (Protection::Key(..) | Protection::Locked, Colours::Palette(_)) => None,
+            (Protection::Open | Protection::Key(..) | Protection::Locked, _) => Some(pixels),
+        }
     }
 
     /// Takes in what the object does.
@@ -212,7 +233,11 @@ impl<'a> Walk<'a> {
             return Ok(true);
         }
         let examine = |key: Option<&StreamKey>, sink: &mut dyn Sink| -> Result<bool, Stop> {
-            let decoded = sink.child(&stream.name, &mut chain.reader(data, key, &self.meter))?;
+            let mut reader = chain.reader(data, key, &self.meter);
+            let decoded = match stream.pixels.as_ref().filter(|_| chain.end == End::Data && !chain.is_picture) {
+                Some(pixels) => sink.pixels(&stream.name, pixels, &mut reader)?,
+                None => sink.child(&stream.name, &mut reader)?,
+            };
             Ok(decoded.ended == Ended::AtEnd)
         };
         match &self.protection {
