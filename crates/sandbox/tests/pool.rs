@@ -218,11 +218,11 @@ impl Memory for Deadly {
 }
 
 fn what_was_found_before_the_end_is_not_lost() {
-    let limits = Limits { cpu: Duration::from_millis(200), ..Limits::default() };
-    let pool = start(1, Config { limits, ..Config::default() });
     // What is inside asks for memory once the stored bytes have been looked at.
-    let file = gzip(&[eicar(), vec![0; 100 << 20]].concat());
-    for (signal, expected) in [(Signal::KILL, "signal 9"), (Signal::STOP, "it did not end in time")] {
+    let file = gzip(&[eicar(), vec![0; 64 << 20]].concat());
+    for (signal, expected, cpu) in [(Signal::KILL, "signal 9", 60), (Signal::STOP, "it did not end in time", 2)] {
+        let limits = Limits { cpu: Duration::from_secs(cpu), ..Limits::default() };
+        let pool = start(1, Config { limits, ..Config::default() });
         let Err(Fault::Died { how, seen }) = scan_with(&pool, &file, &Deadly(the_only_one(), signal)) else { panic!("it died") };
         assert_eq!(how, expected);
         let report = Report::cut_short(&[], seen, Reason::Broken, "Crash");
