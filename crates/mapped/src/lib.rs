@@ -1,8 +1,8 @@
 //! Content mapped into memory, read-only, as plain bytes.
 //!
-//! This is the only crate of ours with `unsafe` code, since a map cannot be made without it. What makes a map a sound `&[u8]` is that
+//! A map cannot be made without `unsafe` code, which is why this is a crate of its own. What makes a map a sound `&[u8]` is that
 //! its bytes neither change nor go away while it stands. Each constructor asks for what proves it: seals of the kernel, or a file that
-//! nobody but this user can open. All else in FileSafety forbids `unsafe`.
+//! nobody but this user can open. Vector instructions in `filesafety-network` aside, all else in FileSafety forbids `unsafe`.
 
 mod seal;
 
