@@ -21,6 +21,7 @@ use crate::{
     nsfw::{self, PictureLimits, Pixels},
     search,
     unpack::{self, Sink, Stop},
+    watcher::{Unwatched, Watcher},
     yara::{Hit, Matched, Scanner, Statement},
 };
 
@@ -28,8 +29,15 @@ pub(crate) use explain::explain;
 pub use explain::{Explained, ObjectMatches};
 
 /// Scans one file with everything inside it.
-pub(crate) fn scan(engine: &Engine, scanner: &mut Scanner<'_>, input: &Input<'_>, memory: &dyn Memory) -> Result<Report, MemoryShort> {
+pub(crate) fn scan(
+    engine: &Engine,
+    scanner: &mut Scanner<'_>,
+    input: &Input<'_>,
+    memory: &dyn Memory,
+    watcher: &dyn Watcher,
+) -> Result<Report, MemoryShort> {
     let mut walk = Walk::new(engine, scanner, input, memory);
+    walk.watcher = watcher;
     walk.virus = input.types.virus().then(Findings::default);
     walk.pictures = input.types.nsfw().then(Pictures::default);
     walk.run(input)
@@ -62,6 +70,8 @@ struct Walk<'a, 'r> {
     engine: &'a Engine,
     scanner: &'a mut Scanner<'r>,
     budget: Budget<'a>,
+    /// Hears of what is found before the report is made.
+    watcher: &'a dyn Watcher,
     passwords: Rc<[Password]>,
     virus: Option<Findings>,
     pictures: Option<Pictures>,
@@ -123,6 +133,7 @@ impl<'a, 'r> Walk<'a, 'r> {
             engine,
             scanner,
             budget: Budget::new(&engine.limits, input.content.len() as u64, memory).by(engine.clock),
+            watcher: &Unwatched,
             passwords: passwords.collect(),
             virus: None,
             pictures: None,
@@ -203,7 +214,7 @@ impl Walk<'_, '_> {
             Gathered::Here(facts) => {
                 if let Some(findings) = self.virus.as_mut() {
                     let hits = suspicions(facts).map(|signature| Hit { kind: Kind::Suspicious, signature: signature.to_owned() });
-                    keep(&mut findings.suspicious, hits.collect(), EngineName::FileSafety, path);
+                    keep(&mut findings.suspicious, hits.collect(), EngineName::FileSafety, path, self.watcher);
                 }
             }
         }
@@ -233,10 +244,10 @@ impl Walk<'_, '_> {
             self.note_allowed(&hits);
         } else if let Some(findings) = self.virus.as_mut() {
             let [hashes, yara, clamdb, clamd] = hits;
-            keep(&mut findings.hashes, hashes, EngineName::Hashes, &self.path);
-            keep(&mut findings.yara, yara, EngineName::YaraX, &self.path);
-            keep(&mut findings.clamdb, clamdb, EngineName::ClamDb, &self.path);
-            keep(&mut findings.clamd, clamd, EngineName::Clamd, &self.path);
+            keep(&mut findings.hashes, hashes, EngineName::Hashes, &self.path, self.watcher);
+            keep(&mut findings.yara, yara, EngineName::YaraX, &self.path, self.watcher);
+            keep(&mut findings.clamdb, clamdb, EngineName::ClamDb, &self.path, self.watcher);
+            keep(&mut findings.clamd, clamd, EngineName::Clamd, &self.path, self.watcher);
         }
         self.budget.check_time()
     }
@@ -314,7 +325,10 @@ impl Walk<'_, '_> {
             return Err(Stop);
         }
         for outcome in outcomes {
-            pictures.add(PictureReport { path: self.path.clone(), outcome });
+            let picture = PictureReport { path: self.path.clone(), outcome };
+            if pictures.add(picture.clone()) {
+                self.watcher.pictured(&picture);
+            }
         }
         self.budget.check_time()
     }
@@ -390,16 +404,18 @@ impl Walk<'_, '_> {
     }
 }
 
-fn keep(kept: &mut Vec<Detection>, hits: Vec<Hit>, engine: EngineName, path: &str) {
+fn keep(kept: &mut Vec<Detection>, hits: Vec<Hit>, engine: EngineName, path: &str, watcher: &dyn Watcher) {
     for Hit { signature, kind } in hits {
         let detection = Detection { signature, engine, kind, path: path.to_owned() };
         if kept.contains(&detection) {
             continue;
         }
         if kept.len() < MAX_DETECTIONS {
+            watcher.detected(&detection);
             kept.push(detection);
         } else if let Some(milder) = kept.iter_mut().find(|known| known.kind > kind) {
             // The list is full: the worst stay.
+            watcher.detected(&detection);
             *milder = detection;
         }
     }

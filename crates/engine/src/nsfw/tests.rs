@@ -23,6 +23,7 @@ macro_rules! fixture {
 }
 
 mod frames;
+mod hostile;
 mod views;
 
 const PORN: &[u8] = fixture!("porn_ellipse.png");

@@ -97,7 +97,7 @@ impl Sink for Walk<'_, '_> {
         let container = Container { kind: opened.kind, size: opened.size, position: opened.members };
         let hits = self.engine.clamdb.judge_member(member, &container);
         if !hits.is_empty() {
-            keep(&mut findings.clamdb, hits, EngineName::ClamDb, &member_path(&self.path, member.name));
+            keep(&mut findings.clamdb, hits, EngineName::ClamDb, &member_path(&self.path, member.name), self.watcher);
         }
     }
 

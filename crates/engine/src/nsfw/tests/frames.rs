@@ -21,7 +21,7 @@ fn png_data(png: &[u8]) -> Vec<u8> {
 }
 
 /// An animated PNG of pictures of one size; the first is the still picture, and a frame too if `counts`.
-fn animated_png(images: &[DynamicImage], counts: bool) -> Vec<u8> {
+pub(super) fn animated_png(images: &[DynamicImage], counts: bool) -> Vec<u8> {
     let first = encode(&images[0], ImageFormat::Png);
     let mut png = first[..33].to_vec();
     let frames = images.len() - usize::from(!counts);
@@ -52,7 +52,7 @@ fn riff_chunk(kind: &[u8], data: &[u8]) -> Vec<u8> {
     [kind, &(data.len() as u32).to_le_bytes(), data, &padding].concat()
 }
 
-fn animated_webp(images: &[DynamicImage]) -> Vec<u8> {
+pub(super) fn animated_webp(images: &[DynamicImage]) -> Vec<u8> {
     let side = |pixels: u32| (pixels - 1).to_le_bytes()[..3].to_vec();
     let (width, height) = (images[0].width(), images[0].height());
     let mut body = b"WEBP".to_vec();
