@@ -20,6 +20,7 @@ mod nsfw;
 mod pipeline;
 mod search;
 mod unpack;
+mod watcher;
 mod yara;
 
 use std::{os::fd::OwnedFd, path::PathBuf, time::Duration};
@@ -37,11 +38,13 @@ pub use inventory::{Family, RuleSource, inventory};
 pub use names::name_class;
 pub use nsfw::PictureModel;
 pub use pipeline::{Explained, ObjectMatches};
+pub use watcher::Watcher;
 pub use yara::{RuleMatch, StringMatch};
 
 use budget::CpuClock;
 use clamdb::Database;
 use nsfw::{Classifier, Models};
+use watcher::Unwatched;
 use yara::{Rules, Scanner};
 
 /// What an [`Engine`] is made of.
@@ -223,6 +226,15 @@ impl Worker<'_> {
     /// # Errors
     /// [`MemoryShort`] once `memory` answers [`Grant::Short`].
     pub fn scan(&mut self, input: &Input<'_>, memory: &dyn Memory) -> Result<Report, MemoryShort> {
-        pipeline::scan(self.engine, &mut self.scanner, input, memory)
+        self.scan_watched(input, memory, &Unwatched)
+    }
+
+    /// As [`Worker::scan`], and `watcher` hears at once of what will count in the report: should this process be ended before there
+    /// is one, what it found is not lost.
+    ///
+    /// # Errors
+    /// As [`Worker::scan`].
+    pub fn scan_watched(&mut self, input: &Input<'_>, memory: &dyn Memory, watcher: &dyn Watcher) -> Result<Report, MemoryShort> {
+        pipeline::scan(self.engine, &mut self.scanner, input, memory, watcher)
     }
 }

@@ -23,6 +23,7 @@ use crate::{
     nsfw::{self, PictureLimits, Pixels},
     search,
     unpack::{self, Decoded, Ended, Member, Sink, Stop},
+    watcher::{Unwatched, Watcher},
     yara::{Hit, Matched, Scanner, Statement},
 };
 
@@ -30,8 +31,15 @@ pub(crate) use explain::explain;
 pub use explain::{Explained, ObjectMatches};
 
 /// Scans one file with everything inside it.
-pub(crate) fn scan(engine: &Engine, scanner: &mut Scanner<'_>, input: &Input<'_>, memory: &dyn Memory) -> Result<Report, MemoryShort> {
+pub(crate) fn scan(
+    engine: &Engine,
+    scanner: &mut Scanner<'_>,
+    input: &Input<'_>,
+    memory: &dyn Memory,
+    watcher: &dyn Watcher,
+) -> Result<Report, MemoryShort> {
     let mut walk = Walk::new(engine, scanner, input, memory);
+    walk.watcher = watcher;
     walk.virus = input.types.virus().then(Findings::default);
     walk.pictures = input.types.nsfw().then(Pictures::default);
     walk.run(input)
@@ -70,6 +78,8 @@ struct Walk<'a, 'r> {
     engine: &'a Engine,
     scanner: &'a mut Scanner<'r>,
     budget: Budget<'a>,
+    /// Hears of what is found before the report is made.
+    watcher: &'a dyn Watcher,
     passwords: Rc<[Password]>,
     virus: Option<Findings>,
     pictures: Option<Pictures>,
@@ -131,6 +141,7 @@ impl<'a, 'r> Walk<'a, 'r> {
             engine,
             scanner,
             budget: Budget::new(&engine.limits, input.content.len() as u64, memory).by(engine.clock),
+            watcher: &Unwatched,
             passwords: passwords.collect(),
             virus: None,
             pictures: None,
@@ -211,7 +222,7 @@ impl Walk<'_, '_> {
             Gathered::Here(facts) => {
                 if let Some(findings) = self.virus.as_mut() {
                     let hits = suspicions(facts).map(|signature| Hit { kind: Kind::Suspicious, signature: signature.to_owned() });
-                    keep(&mut findings.suspicious, hits.collect(), EngineName::FileSafety, path);
+                    keep(&mut findings.suspicious, hits.collect(), EngineName::FileSafety, path, self.watcher);
                 }
             }
         }
@@ -241,10 +252,10 @@ impl Walk<'_, '_> {
             self.note_allowed(&hits);
         } else if let Some(findings) = self.virus.as_mut() {
             let [hashes, yara, clamdb, clamd] = hits;
-            keep(&mut findings.hashes, hashes, EngineName::Hashes, &self.path);
-            keep(&mut findings.yara, yara, EngineName::YaraX, &self.path);
-            keep(&mut findings.clamdb, clamdb, EngineName::ClamDb, &self.path);
-            keep(&mut findings.clamd, clamd, EngineName::Clamd, &self.path);
+            keep(&mut findings.hashes, hashes, EngineName::Hashes, &self.path, self.watcher);
+            keep(&mut findings.yara, yara, EngineName::YaraX, &self.path, self.watcher);
+            keep(&mut findings.clamdb, clamdb, EngineName::ClamDb, &self.path, self.watcher);
+            keep(&mut findings.clamd, clamd, EngineName::Clamd, &self.path, self.watcher);
         }
         self.budget.check_time()
     }
@@ -319,7 +330,10 @@ impl Walk<'_, '_> {
             return Err(Stop);
         }
         for outcome in outcomes {
-            pictures.add(PictureReport { path: self.path.clone(), outcome });
+            let picture = PictureReport { path: self.path.clone(), outcome };
+            if pictures.add(picture.clone()) {
+                self.watcher.pictured(&picture);
+            }
         }
         self.budget.check_time()
     }
@@ -493,7 +507,7 @@ impl Sink for Walk<'_, '_> {
         let container = Container { kind: opened.kind, size: opened.size, position: opened.members };
         let hits = self.engine.clamdb.judge_member(member, &container);
         if !hits.is_empty() {
-            keep(&mut findings.clamdb, hits, EngineName::ClamDb, &member_path(&self.path, member.name));
+            keep(&mut findings.clamdb, hits, EngineName::ClamDb, &member_path(&self.path, member.name), self.watcher);
         }
     }
 
@@ -584,16 +598,18 @@ impl Sink for Walk<'_, '_> {
 /// What a child is that was refused.
 const NOTHING: Decoded = Decoded { bytes: 0, crc32: 0, ended: Ended::AtEnd };
 
-fn keep(kept: &mut Vec<Detection>, hits: Vec<Hit>, engine: EngineName, path: &str) {
+fn keep(kept: &mut Vec<Detection>, hits: Vec<Hit>, engine: EngineName, path: &str, watcher: &dyn Watcher) {
     for Hit { signature, kind } in hits {
         let detection = Detection { signature, engine, kind, path: path.to_owned() };
         if kept.contains(&detection) {
             continue;
         }
         if kept.len() < MAX_DETECTIONS {
+            watcher.detected(&detection);
             kept.push(detection);
         } else if let Some(milder) = kept.iter_mut().find(|known| known.kind > kind) {
             // The list is full: the worst stay.
+            watcher.detected(&detection);
             *milder = detection;
         }
     }

@@ -20,7 +20,7 @@ pub use password::{Password, PasswordError};
 pub use policy::{NsfwPolicy, Policy, PolicyError, Unexamined as UnexaminedPolicy};
 pub use report::{
     Coverage, Detection, EngineName, EngineOutcome, EngineReport, Kind, Note, PictureFault, PictureOutcome, PictureReport, Pictures,
-    Reason, Report, Scores, Unexamined, View,
+    Reason, Report, Scores, Seen, Unexamined, View,
 };
 pub use retry::{RetrySchedule, RetryScheduleError};
 pub use scan::{ScanState, ScanTypes, ScanTypesError};

@@ -1,5 +1,7 @@
 //! What the engines say of one file. Reports carry facts; only [`crate::decide`] draws conclusions.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 /// A detector of malware.
@@ -242,20 +244,22 @@ pub struct Pictures {
 }
 
 impl Pictures {
-    pub fn add(&mut self, picture: PictureReport) {
+    /// Whether it can count, and so was kept.
+    pub fn add(&mut self, picture: PictureReport) -> bool {
         match &picture.outcome {
             PictureOutcome::Judged { .. } => self.judged += 1,
             PictureOutcome::Unjudged { .. } => self.unjudged += 1,
         }
         self.kept.push(picture);
-        self.forget_what_cannot_count();
+        self.forget_what_cannot_count()
     }
 
     pub fn kept(&self) -> &[PictureReport] {
         &self.kept
     }
 
-    fn forget_what_cannot_count(&mut self) {
+    /// Whether the last one stays.
+    fn forget_what_cannot_count(&mut self) -> bool {
         let mut counts = vec![false; self.kept.len()];
         for class in [|s: &Scores| s.porn, |s: &Scores| s.hentai, |s: &Scores| s.sexy] {
             let highest = |picture: &PictureReport| match &picture.outcome {
@@ -280,8 +284,43 @@ impl Pictures {
                 counts[index] = true;
             }
         }
+        let last = counts.last().copied().unwrap_or_default();
         let mut counts = counts.into_iter();
         self.kept.retain(|_| counts.next().unwrap_or(false));
+        last
+    }
+}
+
+/// What was found in a file before its scan ended without a report.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Seen {
+    detections: Vec<Detection>,
+    pictures: Pictures,
+}
+
+impl Seen {
+    /// More detections are not kept; the verdict shows twenty.
+    const MAX_DETECTIONS: usize = 100;
+
+    pub fn add_detection(&mut self, detection: Detection) {
+        if self.detections.contains(&detection) {
+            return;
+        }
+        if self.detections.len() < Self::MAX_DETECTIONS {
+            self.detections.push(detection);
+        } else if let Some(milder) = self.detections.iter_mut().find(|known| known.kind > detection.kind) {
+            *milder = detection;
+        }
+    }
+
+    pub fn add_picture(&mut self, picture: PictureReport) {
+        self.pictures.add(picture);
+    }
+
+    /// What another try at the same file found counts as well.
+    pub fn join(&mut self, other: Self) {
+        other.detections.into_iter().for_each(|detection| self.add_detection(detection));
+        other.pictures.kept.into_iter().for_each(|picture| self.add_picture(picture));
     }
 }
 
@@ -298,12 +337,20 @@ pub struct Report {
 }
 
 impl Report {
-    /// Of a file whose scan ended without an outcome, for a `reason` that lies in the file: nothing of it was seen.
-    pub fn unseen(required: &[EngineName], reason: Reason, detail: &str) -> Self {
-        let answered = |engine: &_| EngineReport { engine: *engine, outcome: EngineOutcome::Examined, detections: Vec::new() };
+    /// Of a file whose scan ended without an outcome, for a `reason` that lies in the file: the file as a whole was not examined, and
+    /// what was `seen` before stands.
+    pub fn cut_short(required: &[EngineName], mut seen: Seen, reason: Reason, detail: &str) -> Self {
+        let mut names = required.to_vec();
+        let others = seen.detections.iter().map(|detection| detection.engine).filter(|engine| !required.contains(engine));
+        names.extend(others.collect::<BTreeSet<_>>());
+        let report_of = |engine| {
+            let detections = seen.detections.extract_if(.., |detection| detection.engine == engine).collect();
+            EngineReport { engine, outcome: EngineOutcome::Examined, detections }
+        };
+        let engines = names.into_iter().map(report_of).collect();
         let mut coverage = Coverage::default();
         coverage.add_unexamined(Unexamined::new("", reason, detail));
-        Self { engines: required.iter().map(answered).collect(), coverage, pictures: Some(Pictures::default()), notes: Vec::new() }
+        Self { engines, coverage, pictures: Some(seen.pictures), notes: Vec::new() }
     }
 }
 
@@ -323,19 +370,38 @@ mod tests {
     #[test]
     fn pictures_keep_the_highest_of_each_class_and_one_of_each_fault() {
         let mut pictures = Pictures::default();
-        for report in [
-            picture("a", 0.1, 0.9),
-            picture("b", 0.8, 0.2),
-            fault("c", PictureFault::Broken),
-            picture("d", 0.3, 0.3),
-            fault("e", PictureFault::Broken),
-            fault("f", PictureFault::TooLarge),
+        for (report, stays) in [
+            (picture("a", 0.1, 0.9), true),
+            (picture("b", 0.8, 0.2), true),
+            (fault("c", PictureFault::Broken), true),
+            (picture("d", 0.3, 0.3), false),
+            (fault("e", PictureFault::Broken), false),
+            (fault("f", PictureFault::TooLarge), true),
         ] {
-            pictures.add(report);
+            assert_eq!(pictures.add(report), stays);
         }
         let kept: Vec<_> = pictures.kept().iter().map(|picture| picture.path.as_str()).collect();
         assert_eq!(kept, ["a", "b", "c", "f"]);
         assert_eq!((pictures.judged, pictures.unjudged), (3, 3));
+    }
+
+    #[test]
+    fn what_was_seen_of_a_scan_without_outcome_stands() {
+        let detection = |signature: &str, engine, kind| Detection { signature: signature.into(), engine, kind, path: String::new() };
+        let (mut first, mut second) = (Seen::default(), Seen::default());
+        for index in 0..200 {
+            first.add_detection(detection(&format!("Mild{index}"), EngineName::FileSafety, Kind::Suspicious));
+        }
+        first.add_picture(picture("a", 0.9, 0.1));
+        second.add_detection(detection("Bad", EngineName::YaraX, Kind::Malware));
+        second.add_detection(detection("Mild0", EngineName::FileSafety, Kind::Suspicious));
+        second.add_picture(picture("b", 0.2, 0.8));
+        first.join(second);
+        let report = Report::cut_short(&[EngineName::YaraX, EngineName::Hashes], first, Reason::Limit, "Time");
+        let engines: Vec<_> = report.engines.iter().map(|engine| (engine.engine, engine.detections.len())).collect();
+        assert_eq!(engines, [(EngineName::YaraX, 1), (EngineName::Hashes, 0), (EngineName::FileSafety, 99)]);
+        assert_eq!(report.pictures.map(|pictures| pictures.kept().len()), Some(2));
+        assert_eq!(report.coverage.unexamined, [Unexamined::new("", Reason::Limit, "Time")]);
     }
 
     #[test]

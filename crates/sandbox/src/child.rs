@@ -8,8 +8,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use filesafety_engine::{AskClamd, ClamdAnswer, Engine, Grant, Input, Memory, MemoryShort};
+use filesafety_engine::{AskClamd, ClamdAnswer, Engine, Grant, Input, Memory, MemoryShort, Watcher};
 use filesafety_mapped::Mapped;
+use filesafety_model::{Detection, PictureReport};
+use serde::Serialize;
 use tracing::{Event, Level, Metadata, Subscriber, field::Visit, span};
 
 use crate::{
@@ -74,7 +76,8 @@ fn serve(link: &Arc<Link>, start: &[u8], lockdown: Lockdown) -> io::Result<()> {
             }
         };
         link.begin();
-        match worker.scan(&Input { content, name: job.name.as_deref(), types: job.types, passwords: &job.passwords }, &**link) {
+        let input = Input { content, name: job.name.as_deref(), types: job.types, passwords: &job.passwords };
+        match worker.scan_watched(&input, &**link, &**link) {
             Ok(report) => link.say(word::REPORT, &[&serde_json::to_vec(&report)?])?,
             Err(MemoryShort) => link.say(word::SHORT, &[])?,
         }
@@ -120,6 +123,13 @@ impl Link {
 
     fn say(&self, tag: u8, parts: &[&[u8]]) -> io::Result<()> {
         wire::say(&self.socket, &wire::frame(tag, parts), &[], &mut wait)
+    }
+
+    fn tell(&self, tag: u8, finding: &impl Serialize) {
+        // Without an owner there is nobody left to work for.
+        if serde_json::to_vec(finding).map_err(io::Error::from).and_then(|told| self.say(tag, &[&told])).is_err() {
+            std::process::exit(1);
+        }
     }
 
     /// The answer to a question. Without one there is nobody left to work for.
@@ -178,6 +188,17 @@ impl Memory for Link {
                 *spare = STEP;
             }
         }
+    }
+}
+
+/// The owner keeps what it hears, in case there is no report.
+impl Watcher for Link {
+    fn detected(&self, detection: &Detection) {
+        self.tell(word::DETECTED, detection);
+    }
+
+    fn pictured(&self, picture: &PictureReport) {
+        self.tell(word::PICTURED, picture);
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use filesafety_engine::{Blueprint, Memory};
-use filesafety_model::Report;
+use filesafety_model::{Report, Seen};
 
 use crate::{
     lockdown::{Confinement, Layers},
@@ -180,7 +180,8 @@ impl Pool {
         let mut gone = 0;
         loop {
             let mut sandbox = self.shared.take()?;
-            let ended = sandbox.scan(job, memory);
+            let mut seen = Seen::default();
+            let ended = sandbox.scan(job, memory, &mut seen);
             let blueprint = sandbox.blueprint().cloned();
             match &ended {
                 Ended::Scanned(_) | Ended::Short => self.shared.put_back(sandbox),
@@ -189,8 +190,8 @@ impl Pool {
             return match (ended, blueprint) {
                 (Ended::Scanned(report), Some(blueprint)) => Ok(Scanned { report: *report, blueprint }),
                 (Ended::Short, _) => Err(Fault::MemoryShort),
-                (Ended::Overtime, _) => Err(Fault::Overtime),
-                (Ended::Died(how), _) => Err(Fault::Died(how)),
+                (Ended::Overtime, _) => Err(Fault::Overtime { seen }),
+                (Ended::Died(how), _) => Err(Fault::Died { how, seen }),
                 (Ended::Gone, Some(_)) if gone < GONE_AT_MOST => {
                     gone += 1;
                     continue;

@@ -12,7 +12,7 @@ use std::{
 };
 
 use filesafety_engine::{Blueprint, ClamdAnswer, Grant, Limits, Memory};
-use filesafety_model::{Password, Report, ScanTypes};
+use filesafety_model::{Password, Report, ScanTypes, Seen};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use crate::{
@@ -36,18 +36,18 @@ pub struct Job<'a> {
     pub room: u64,
 }
 
-/// Why there is no report.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+/// Why there is no report. What was found before stands all the same.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Fault {
     /// Memory was short; it may run again with more.
     #[error("the memory left for scans does not suffice at the moment")]
     MemoryShort,
     /// The scan used up its processor time without noticing.
     #[error("the scan used up its processor time")]
-    Overtime,
+    Overtime { seen: Seen },
     /// The sandbox ended in the middle of the scan, or had to be ended.
-    #[error("the sandbox ended while it scanned: {0}")]
-    Died(String),
+    #[error("the sandbox ended while it scanned: {how}")]
+    Died { how: String, seen: Seen },
     /// No sandbox is to be had; not the file's fault.
     #[error("no sandbox can be started: {0}")]
     Unavailable(String),
@@ -178,8 +178,9 @@ impl Sandbox {
         data_of(self.child.id()).is_none_or(|now| now > before + KEPT)
     }
 
-    /// Scans one file; after any end but [`Ended::Scanned`] and [`Ended::Short`] the sandbox is of no more use.
-    pub(crate) fn scan(&mut self, job: &Job<'_>, memory: &dyn Memory) -> Ended {
+    /// Scans one file; after any end but [`Ended::Scanned`] and [`Ended::Short`] the sandbox is of no more use. Adds to `seen` what is found
+    /// on the way.
+    pub(crate) fn scan(&mut self, job: &Job<'_>, memory: &dyn Memory, seen: &mut Seen) -> Ended {
         let shown = match job.content.file() {
             Ok(shown) => shown,
             Err(error) => return Ended::Died(format!("the content cannot be shown to it: {error}")),
@@ -196,7 +197,7 @@ impl Sandbox {
         if wire::say(&self.socket, &bytes, file.as_slice(), &mut || watch.look()).is_err() {
             return Ended::Gone;
         }
-        let ended = self.listen(memory, &mut watch, &mut granted);
+        let ended = self.listen(memory, &mut watch, &mut granted, seen);
         self.stretched = granted > 0;
         if self.stretched {
             // Of one that has ended it is of no interest.
@@ -206,8 +207,12 @@ impl Sandbox {
     }
 
     /// What the sandbox says until it has an outcome.
-    fn listen(&mut self, memory: &dyn Memory, watch: &mut Watch<'_>, granted: &mut u64) -> Ended {
+    fn listen(&mut self, memory: &dyn Memory, watch: &mut Watch<'_>, granted: &mut u64, seen: &mut Seen) -> Ended {
         loop {
+            // One that never falls silent is not looked at otherwise.
+            if let Err(error) = watch.look_at_clock() {
+                return watch.ended(&error);
+            }
             let frame = match self.incoming.frame(word::longest, &mut || watch.look()) {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return Ended::Died(self.end()),
@@ -228,6 +233,8 @@ impl Sandbox {
                     Ok(())
                 }),
                 word::CLAMD => number().map(|length| self.ask_clamd(length, watch)),
+                word::DETECTED => serde_json::from_slice(&frame.payload).ok().map(|detection| Ok(seen.add_detection(detection))),
+                word::PICTURED => serde_json::from_slice(&frame.payload).ok().map(|picture| Ok(seen.add_picture(picture))),
                 word::LOG => {
                     log(&frame.payload);
                     Some(Ok(()))
@@ -358,19 +365,27 @@ impl<'a> Watch<'a> {
         Self { pid, limits, begun: Instant::now(), cpu_before: None, overtime: None }
     }
 
+    /// An error once the scan has had its time on the clock.
+    fn look_at_clock(&mut self) -> io::Result<()> {
+        if self.begun.elapsed() > self.limits.wall().saturating_add(GRACE) {
+            self.overtime = Some(Overtime::Clock);
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        Ok(())
+    }
+
     /// An error once the scan has had its time.
     fn look(&mut self) -> io::Result<()> {
+        self.look_at_clock()?;
         let elapsed = self.begun.elapsed();
-        if elapsed > self.limits.wall().saturating_add(GRACE) {
-            self.overtime = Some(Overtime::Clock);
-        }
         if let Some(now) = cpu_of(self.pid) {
             let before = *self.cpu_before.get_or_insert(now.saturating_sub(elapsed));
             if now.saturating_sub(before) > self.limits.cpu.saturating_add(GRACE) {
                 self.overtime = Some(Overtime::Processor);
+                return Err(io::ErrorKind::TimedOut.into());
             }
         }
-        if self.overtime.is_some() { Err(io::ErrorKind::TimedOut.into()) } else { Ok(()) }
+        Ok(())
     }
 
     fn ended(&self, error: &io::Error) -> Ended {

@@ -61,6 +61,10 @@ pub(crate) mod word {
     pub(crate) const SHRINK: u8 = b's';
     /// It asks clamd: a length; so many bytes follow the frame. Answered.
     pub(crate) const CLAMD: u8 = b'c';
+    /// A detection that the report will hold (JSON).
+    pub(crate) const DETECTED: u8 = b'd';
+    /// A picture that counts so far (JSON).
+    pub(crate) const PICTURED: u8 = b'p';
     /// The scan's report (JSON).
     pub(crate) const REPORT: u8 = b'r';
     /// Memory was short.
@@ -72,6 +76,8 @@ pub(crate) mod word {
         match tag {
             READY | UNFIT => Some(64 << 10),
             GROW | SHRINK | CLAMD => Some(8),
+            // Many times the longest path, and as many views as are ever taken.
+            DETECTED | PICTURED => Some(256 << 10),
             // Twice what the longest paths of the most detections come to.
             REPORT => Some(16 << 20),
             SHORT => Some(0),

@@ -40,6 +40,8 @@ pub enum Turn {
     Take(usize),
     /// None goes now; its next turn is at `until`, or sooner if an attempt at its host ends.
     Hold { until: Timestamp, why: Hold },
+    /// Its first attempts that were due `before` this go to the line of its retries: they are late already.
+    Behind { before: Timestamp },
     /// No line of its lane can go.
     NoRoom,
 }

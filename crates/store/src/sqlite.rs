@@ -19,7 +19,7 @@ mod writer;
 
 use std::{fs, os::unix::fs::OpenOptionsExt, path::Path, thread, time::Duration};
 
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 
 pub(crate) use readers::Readers;
 pub(crate) use writer::{Reply, Writer};
@@ -37,7 +37,7 @@ const STATEMENTS: usize = 128;
 pub(crate) fn connect(path: &Path, access: Access) -> Result<Connection> {
     fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path).map_err(StoreError::unavailable)?;
     let mut conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    keep_statements(&conn)?;
     set_patience(&mut conn, access)?;
     conn.pragma_update(None, "journal_mode", "WAL")?;
     conn.pragma_update(None, "synchronous", "FULL")?;
@@ -48,6 +48,12 @@ pub(crate) fn connect(path: &Path, access: Access) -> Result<Connection> {
     // The writer checkpoints by itself, after it has answered.
     conn.pragma_update(None, "wal_autocheckpoint", 0)?;
     Ok(conn)
+}
+
+/// Statements are prepared once: a plan never looks at the values that are bound, or it would be made anew with each of them.
+fn keep_statements(conn: &Connection) -> rusqlite::Result<()> {
+    conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
 
 /// Makes transactions wait for another process to end its own.
@@ -65,7 +71,7 @@ fn set_patience(conn: &mut Connection, access: Access) -> rusqlite::Result<()> {
 /// A connection that only reads, of a store that exists.
 pub(crate) fn connect_to_read(path: &Path) -> Result<Connection> {
     let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
-    conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    keep_statements(&conn)?;
     conn.busy_timeout(LOCK_PATIENCE)?;
     conn.pragma_update(None, "query_only", "ON")?;
     conn.pragma_update(None, "temp_store", "MEMORY")?;
@@ -109,4 +115,28 @@ impl From<rusqlite::Error> for StoreError {
 
 fn is_damage(code: ErrorCode) -> bool {
     matches!(code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch)
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::*;
+
+    #[test]
+    fn statements_are_prepared_once_whatever_is_bound() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut conn = connect(&folder.path().join("t.db"), Access::Exclusive).unwrap();
+        schema::migrate(&mut conn).unwrap();
+        for sql in [
+            "UPDATE deliveries SET status = ?2, lease_until = ?3 WHERE row = ?1",
+            "INSERT INTO attempts (delivery, number, started_at) SELECT id, ?2, ?3 FROM deliveries WHERE row = ?1 AND status = ?2",
+        ] {
+            let mut statement = conn.prepare(sql).unwrap();
+            for value in 0..10_i64 {
+                statement.execute(rusqlite::params![value, value.to_string(), value]).unwrap();
+            }
+            assert_eq!(statement.get_status(StatementStatus::RePrepare), 0, "{sql}");
+        }
+    }
 }

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """FileSafety and clamd side by side: the same signatures, the same files, on this machine, one after the other.
 
-usage: bench.py FOLDER [--program PATH] [--databases plain,hard] [--growth 0.1,1,4] [--floods COUNT]
+usage: bench.py FOLDER [--program PATH] [--databases plain,hard] [--files KINDS] [--growth 0.1,1,4] [--floods COUNT]
 
-FOLDER takes the databases and both services' data; some gigabytes with --growth. Run it on an idle machine: megabytes per CPU-second
+A database is `plain` or `hard`, which are made, or the path of a folder of signature files; KINDS is a folder with one of files for each
+kind of file, beside those that are made. FOLDER takes the databases and both services' data; some gigabytes with --growth. Run it on an idle machine: megabytes per CPU-second
 hold on a busy one, wall times do not. Needs a `clamd` and a release build of `filesafety`."""
 import argparse, http.client, json, os, shutil, socket, statistics, struct, subprocess, sys, threading, time
 import made
@@ -310,20 +311,37 @@ def fresh(folder):
     return folder
 
 
+def the_database(folder, name):
+    if name in ("plain", "hard"):
+        return f"{folder}/{name}", made.database(f"{folder}/{name}", hard=name == "hard")
+    # A copy: this adds a signature before each reload.
+    database = f"{folder}/{os.path.basename(name)}"
+    shutil.copytree(name, fresh(database), dirs_exist_ok=True)
+    with open(f"{database}/own.hdb", "w") as file:
+        file.write(f"{os.urandom(16).hex()}:77:Own.First\n")
+    return database, sum(open(f"{name}/{file}", "rb").read().count(b"\n") for file in os.listdir(name))
+
+
+def contents(folder):
+    return [open(f"{folder}/{file}", "rb").read() for file in sorted(os.listdir(folder))]
+
+
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("folder")
     arguments.add_argument("--program", default="target/release/filesafety")
     arguments.add_argument("--databases", default="plain,hard")
+    arguments.add_argument("--files", metavar="KINDS")
     arguments.add_argument("--growth", default="")
     arguments.add_argument("--floods", type=int, default=0, help="how many of the 256 bytes")
     given = arguments.parse_args()
     program, files = os.path.abspath(given.program), made.files()
+    if given.files:
+        files = {kind: contents(f"{given.files}/{kind}") for kind in sorted(os.listdir(given.files))} | {"objects": files["objects"]}
     for name in filter(None, given.databases.split(",")):
-        database = f"{given.folder}/{name}"
-        count = made.database(database, hard=name == "hard")
+        database, count = the_database(given.folder, name)
         show(name, count, *side_by_side(fresh(f"{given.folder}/run"), database, files, program))
-        if given.floods and name == "hard":
+        if given.floods and name != "plain":
             floods(given.folder, database, given.floods, program)
     if given.growth:
         growth(given.folder, [float(scale) for scale in given.growth.split(",")], files, program)

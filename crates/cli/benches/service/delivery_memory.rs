@@ -9,7 +9,7 @@ use crate::support::{Options, backlog};
 
 const WAITING: usize = 1_000_000;
 const HOSTS: usize = 1_000;
-/// Resident MiB.
+/// MiB.
 const LIMIT: u64 = 150;
 
 pub(crate) fn run() {

@@ -33,14 +33,21 @@ pub(crate) fn cpu_time(pid: u32) -> Duration {
     Duration::from_millis(ticks * 10)
 }
 
-/// Resident bytes of a process.
+/// Bytes that a process and its children hold: what they have for themselves, and files in memory. The program itself is not counted.
 pub(crate) fn resident(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a resident size");
-    line.split_whitespace().nth(1).and_then(|kibibytes| kibibytes.parse::<u64>().ok()).expect("a number") << 10
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs").flatten();
+    let children: String = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok()).collect();
+    let own = pid.to_string();
+    let all = children.split_whitespace().chain([own.as_str()]);
+    let statuses = all.filter_map(|pid| fs::read_to_string(format!("/proc/{pid}/status")).ok());
+    let held = |status: String| -> u64 {
+        let lines = status.lines().filter(|line| line.starts_with("RssAnon:") || line.starts_with("RssShmem:"));
+        lines.filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).sum()
+    };
+    statuses.map(held).sum::<u64>() << 10
 }
 
-/// The highest resident size of a process while `work` runs, looked at every 2 ms.
+/// The most that a process and its children hold while `work` runs, looked at every 5 ms.
 pub(crate) fn peak_while<T>(pid: u32, work: impl FnOnce() -> T) -> (T, u64) {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -48,7 +55,7 @@ pub(crate) fn peak_while<T>(pid: u32, work: impl FnOnce() -> T) -> (T, u64) {
             let mut peak = resident(pid);
             while !over.load(Ordering::SeqCst) {
                 peak = peak.max(resident(pid));
-                thread::sleep(Duration::from_millis(2));
+                thread::sleep(Duration::from_millis(5));
             }
             peak
         });

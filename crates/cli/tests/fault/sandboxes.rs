@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal};
 
 use crate::support::clock::wait_for;
 use crate::support::eicar::eicar;
+use crate::support::archives::{self, Zeros};
 use crate::support::{Form, Options, Receiver, Request, Server, sandboxes};
 
 const KILLS: usize = 50;
@@ -120,6 +121,30 @@ fn a_file_that_kills_every_sandbox_is_broken() {
     assert_eq!(scan["virus"]["signature"], "Heuristics.Broken.Crash", "{scan}");
     assert_eq!(scan["verdict"], "infected");
     server.scan(b"another file").expect_verdict("clean");
+}
+
+#[test]
+fn what_was_found_before_the_crashes_counts() {
+    let server = Options::new().env("FILESAFETY_SCAN_THREADS", "1").env("FILESAFETY_POLICY", "broken=allow").start();
+    let done = AtomicBool::new(false);
+    let file = archives::tar(&[("a.com", &eicar()), ("b.gz", &Zeros::mebibytes(600).gzip())]);
+    let scan = thread::scope(|scope| {
+        scope.spawn(|| {
+            // Those that unpack the second member have long seen the first.
+            while !done.load(Ordering::SeqCst) {
+                for pid in sandboxes::of(server.pid()).into_iter().filter(|pid| sandboxes::peak(*pid).is_some_and(|peak| peak > 400 << 20)) {
+                    sandboxes::signal(pid, Signal::KILL);
+                }
+                thread::sleep(Duration::from_millis(1));
+            }
+        });
+        let answer = server.post("/v1/scan/async").form(Form::of("a.tar", &file)).send();
+        let scan = server.finished(&answer.scan_id());
+        done.store(true, Ordering::SeqCst);
+        scan
+    });
+    assert_eq!(scan["coverage"]["unexamined"][0]["signature"], "Heuristics.Broken.Crash", "{scan}");
+    assert_eq!((&scan["verdict"], &scan["virus"]["kind"]), (&"infected".into(), &"malware".into()), "{scan}");
 }
 
 #[test]

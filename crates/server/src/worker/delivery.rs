@@ -198,7 +198,7 @@ impl Deliverer {
                     if let Some(count) = grants.get_mut(&(claim.host.clone(), claim.account, claim.lane)) {
                         *count = count.saturating_sub(1);
                     }
-                    attempts.spawn(self.clone().attempt(claim, started, concluded.clone()));
+                    attempts.spawn(self.clone().begin(claim, started, Instant::now(), concluded.clone()));
                 }
                 claimed.next.map_or(LOOK_EVERY, |next| next.since(clock::now()))
             }
@@ -242,6 +242,17 @@ impl Deliverer {
         if let Err(error) = self.store.realign_deliveries(now, now.plus(self.retry.longest_wait())).await {
             tracing::warn!(%error, "webhooks cannot be planned anew; some may be late");
         }
+    }
+
+    async fn begin(
+        self: Arc<Self>,
+        claim: DeliveryClaim,
+        started: Instant,
+        let_go: Instant,
+        concluded: mpsc::UnboundedSender<Concluded>,
+    ) {
+        self.slots().feel(let_go.elapsed());
+        self.attempt(claim, started, concluded).await;
     }
 
     async fn attempt(self: Arc<Self>, claim: DeliveryClaim, started: Instant, concluded: mpsc::UnboundedSender<Concluded>) {

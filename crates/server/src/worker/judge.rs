@@ -3,7 +3,7 @@
 use std::{num::NonZeroUsize, time::Duration};
 
 use filesafety_engine::name_class;
-use filesafety_model::{Ask, FailureCode, Judgement, Policy, Reason, Report, ScanTypes, decide};
+use filesafety_model::{Ask, FailureCode, Judgement, Policy, Reason, Report, ScanTypes, Seen, decide};
 use filesafety_sandbox::{Fault, FileContent, Pool};
 use filesafety_store::ArchivePassword;
 use tokio::time::Instant;
@@ -92,7 +92,7 @@ impl Judge {
 
     /// Afterwards `turn` is empty, unless it `keeps` the turn, which then is all there are.
     async fn judge_once(&self, file: &FileInHand, memory: Reservation, turn: &mut Option<Turn>, keeps: bool) -> Judged {
-        let mut crashes = 0;
+        let (mut crashes, mut found) = (0, Seen::default());
         let mut memory = Some(memory);
         let mut alone = keeps;
         loop {
@@ -118,17 +118,21 @@ impl Judge {
                 }
                 Err(Fault::MemoryShort) => {}
                 // Its time is what the file takes: it would be used up again.
-                Err(Fault::Overtime) => return self.unseen(file.types, Reason::Limit, "Time"),
+                Err(Fault::Overtime { seen }) => {
+                    found.join(seen);
+                    return self.cut_short(file.types, found, Reason::Limit, "Time");
+                }
                 Err(Fault::Unavailable(cause)) => {
                     tracing::error!(%cause, "a file cannot be scanned");
                     let message = "The engines could not be started; send the file again later.";
                     return Judgement::failed(FailureCode::EngineUnavailable, message).into();
                 }
-                Err(Fault::Died(cause)) => {
+                Err(Fault::Died { how, seen }) => {
+                    found.join(seen);
                     crashes += u32::from(alone);
-                    tracing::error!(%cause, alone, "a scan ended without an outcome");
+                    tracing::error!(cause = %how, alone, "a scan ended without an outcome");
                     if crashes >= CRASHES_AT_MOST {
-                        return self.crashed(file.types);
+                        return self.cut_short(file.types, found, Reason::Broken, "Crash");
                     }
                     // Whoever ran beside it may have been the cause.
                     alone = true;
@@ -139,18 +143,18 @@ impl Judge {
 
     /// The judgement on a file that brings the engines down.
     pub(crate) fn crashed(&self, types: ScanTypes) -> Judged {
-        self.unseen(types, Reason::Broken, "Crash")
+        self.cut_short(types, Seen::default(), Reason::Broken, "Crash")
     }
 
     /// The judgement on a file that alone exceeds the memory of all scans.
     pub(crate) fn beyond_memory(&self, types: ScanTypes) -> Judged {
-        self.unseen(types, Reason::Limit, "Memory")
+        self.cut_short(types, Seen::default(), Reason::Limit, "Memory")
     }
 
-    /// The judgement on a file of which nothing was seen.
-    fn unseen(&self, types: ScanTypes, reason: Reason, detail: &str) -> Judged {
+    /// The judgement on a file of which no more was `seen`.
+    fn cut_short(&self, types: ScanTypes, seen: Seen, reason: Reason, detail: &str) -> Judged {
         let ask = self.ask(types);
-        let report = Report::unseen(&ask.required, reason, detail);
+        let report = Report::cut_short(&ask.required, seen, reason, detail);
         Judged { judgement: decide(&self.policy, &ask, &report), fingerprint: None }
     }
 

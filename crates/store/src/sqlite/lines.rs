@@ -10,6 +10,8 @@ use crate::{Lane, Line, Result, StoreError, Turn};
 
 /// Lines of each lane that are looked at in one transaction.
 const LINES: u32 = 128;
+/// Rows of one line that are put behind in one turn.
+const MOVED: u32 = 32;
 /// Rows changed in one round of what may touch very many: others write between rounds.
 const ROUND: u32 = 250;
 
@@ -17,6 +19,8 @@ const IN_TURN: &str = "SELECT row, host, account FROM lines WHERE lane = ?1 AND 
 const NEXT_TURN: &str = "SELECT min(turn_at) FROM lines WHERE lane = ?1";
 const HEAD: &str = "SELECT row, due_at FROM deliveries WHERE status = 'pending' AND blocked = 0 AND host = ?1 AND account = ?2 AND lane = ?3 \
      AND due_at <= ?4 ORDER BY due_at LIMIT ?5";
+const PUT_BEHIND: &str = "UPDATE deliveries SET lane = 'retry' WHERE row IN (SELECT row FROM deliveries WHERE status = 'pending' \
+     AND blocked = 0 AND host = ?1 AND account = ?2 AND lane = 'first' AND due_at < ?3 ORDER BY due_at LIMIT ?4)";
 const NEXT_DUE: &str =
     "SELECT min(due_at) FROM deliveries WHERE status = 'pending' AND blocked = 0 AND host = ?1 AND account = ?2 AND lane = ?3";
 const OVERDUE: &str = "SELECT row, id, attempts FROM deliveries WHERE status = 'delivering' AND lease_until <= ?1 LIMIT ?2";
@@ -156,8 +160,25 @@ fn serve(
             ])?;
             Ok(Served::Done)
         }
+        Turn::Behind { before } => {
+            put_behind(conn, line, before, now)?;
+            plan(conn, line, now)?;
+            Ok(Served::Done)
+        }
         Turn::NoRoom => Ok(Served::NoRoom),
     }
+}
+
+/// Moves the oldest first attempts of a line to the line of its retries, which has a turn at once.
+fn put_behind(conn: &Connection, line: &LineRow, before: Timestamp, now: Timestamp) -> Result<()> {
+    let account = line.account.to_string();
+    conn.prepare_cached(PUT_BEHIND)?.execute(params![line.host, account, before.as_millis(), MOVED])?;
+    conn.prepare_cached(
+        "INSERT INTO lines (host, account, lane, turn_at) VALUES (?1, ?2, 'retry', ?3) \
+         ON CONFLICT (host, account, lane) DO UPDATE SET turn_at = excluded.turn_at WHERE excluded.turn_at < turn_at",
+    )?
+    .execute(params![line.host, account, now.as_millis()])?;
+    Ok(())
 }
 
 fn in_turn(conn: &Connection, lane: Lane, now: Timestamp) -> Result<Vec<LineRow>> {

@@ -272,7 +272,7 @@ struct Log {
     pages: i64,
 }
 
-/// Runs a group in one SQLite transaction, each in a savepoint, and answers all once it is durable.
+/// Runs a group in one SQLite transaction, each in a savepoint where it is not alone, and answers all once it is durable.
 fn commit(conn: &Connection, group: Vec<Box<dyn Job>>) {
     let mut waiting = group.into_iter().peekable();
     // More than one round only when SQLite gave up the transaction in the middle: what was not run yet gets another.
@@ -297,8 +297,18 @@ fn commit(conn: &Connection, group: Vec<Box<dyn Job>>) {
 
 fn run_group(conn: &Connection, waiting: &mut dyn Iterator<Item = Box<dyn Job>>, ran: &mut Vec<Box<dyn Job>>) -> rusqlite::Result<()> {
     let execute = |sql| conn.prepare_cached(sql)?.execute([]).map(drop);
+    let alone = waiting.size_hint() == (1, Some(1));
     execute("BEGIN IMMEDIATE")?;
     for mut job in waiting {
+        if alone {
+            let keep = job.run(conn);
+            ran.push(job);
+            return match (conn.is_autocommit(), keep) {
+                (true, _) => Err(given_up()),
+                (false, true) => execute("COMMIT"),
+                (false, false) => execute("ROLLBACK"),
+            };
+        }
         let saved = execute("SAVEPOINT job");
         let keep = saved.is_ok() && job.run(conn);
         ran.push(job);
@@ -355,6 +365,12 @@ mod tests {
         assert!(matches!(refused, Err(StoreError::LeaseLost)));
         assert!(matches!(broken, Err(StoreError::Corrupt(_))));
         kept.unwrap();
+        assert_eq!(count(&writer).await, 1);
+        // And where it is the only one of its group.
+        let alone = writer.run(|conn| insert("d".into())(conn).and(Err::<(), _>(StoreError::LeaseLost))).await;
+        assert!(matches!(alone, Err(StoreError::LeaseLost)));
+        let broken = writer.run(|conn| if insert("e".into())(conn).is_ok() { panic!("on purpose") } else { Ok(()) }).await;
+        assert!(matches!(broken, Err(StoreError::Corrupt(_))));
         assert_eq!(count(&writer).await, 1);
     }
 

@@ -69,6 +69,23 @@ async fn retries_and_first_attempts_go_by_turns() {
 }
 
 #[tokio::test]
+async fn late_first_attempts_can_be_put_behind() {
+    let f = fixture().await;
+    let scans = [due_at(&f, "a.example", 0).await, due_at(&f, "a.example", 1).await, due_at(&f, "a.example", 5).await];
+    let behind = |line: &Line| match line.lane {
+        Lane::First if line.due[0] < at(2) => Turn::Behind { before: at(2) },
+        Lane::First => Turn::Take(line.due.len()),
+        Lane::Retry => panic!("its turn is in the next look"),
+    };
+    let first = look(&f, at(5), 9, behind).await;
+    assert!(first.claims.is_empty());
+    assert!(first.next.is_some_and(|next| next <= at(5)), "there is more to do");
+    let got = look(&f, at(5), 9, |line| Turn::Take(line.due.len())).await;
+    let got: Vec<_> = got.claims.iter().map(|claim| (claim.lane, claim.scan, claim.try_number)).collect();
+    assert_eq!(got, [(Lane::First, scans[2], 1), (Lane::Retry, scans[0], 1), (Lane::Retry, scans[1], 1)]);
+}
+
+#[tokio::test]
 async fn a_lane_without_room_is_not_asked_again() {
     let f = fixture().await;
     for number in 0..3 {

@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use filesafety_engine::media_type;
-use filesafety_model::{Ask, FailureCode, Judgement, Policy, Reason, Report, Sha256, Verdict, decide};
+use filesafety_model::{Ask, FailureCode, Judgement, Policy, Reason, Report, Seen, Sha256, Verdict, decide};
 use filesafety_sandbox::{Fault, FileContent, Job, Pool};
 use rustix::fs::OFlags;
 use sha2::Digest;
@@ -114,8 +114,8 @@ impl Judge<'_> {
 
     /// The report, or why no engine could be asked. What does not end beside other scans is tried alone.
     fn scan(&self, content: &FileContent, name: Option<&str>, share: Share<'_>) -> Result<Report, String> {
-        let unseen = |reason, detail| Ok(Report::unseen(&self.ask.required, reason, detail));
-        let (mut share, mut crashes) = (Some(share), 0);
+        let cut_short = |seen, reason, detail| Ok(Report::cut_short(&self.ask.required, seen, reason, detail));
+        let (mut share, mut crashes, mut found) = (Some(share), 0, Seen::default());
         loop {
             let beside_others = share.is_some();
             let held = share.take().unwrap_or_else(|| self.memory.reserve_alone(content.len() as u64));
@@ -123,12 +123,15 @@ impl Judge<'_> {
             match self.pool.scan(&job, &held) {
                 Ok(scanned) => return Ok(scanned.report),
                 Err(Fault::MemoryShort) => {}
-                Err(Fault::Overtime) => return unseen(Reason::Limit, "Time"),
-                Err(Fault::Died(_)) if beside_others => {}
-                Err(Fault::Died(_)) => {
-                    crashes += 1;
+                Err(Fault::Overtime { seen }) => {
+                    found.join(seen);
+                    return cut_short(found, Reason::Limit, "Time");
+                }
+                Err(Fault::Died { seen, .. }) => {
+                    found.join(seen);
+                    crashes += u32::from(!beside_others);
                     if crashes >= CRASHES_AT_MOST {
-                        return unseen(Reason::Broken, "Crash");
+                        return cut_short(found, Reason::Broken, "Crash");
                     }
                 }
                 Err(fault @ Fault::Unavailable(_)) => return Err(fault.to_string()),

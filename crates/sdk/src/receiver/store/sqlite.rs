@@ -13,7 +13,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 use super::{
     Acceptance, Admission, Claim, Claims, Counts, DeadLetter, EventKey, NewEvent, Outcome, Settled, Store, StoreError, StoreFuture, StoreId,
@@ -188,6 +188,8 @@ fn open_connection(path: &Path) -> Result<Connection> {
     open.map_err(|error| StoreError::unavailable(format!("{}: {error}", path.display())))?;
     let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    // Else a plan that looked at bound values is made anew with each of them.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     conn.busy_timeout(LOCK_PATIENCE)?;
     conn.pragma_update(None, "journal_mode", "WAL")?;
     conn.pragma_update(None, "synchronous", "FULL")?;

@@ -3,6 +3,9 @@
 //! A bound of a host or account is a share of the slots that are free at the moment (dynamic thresholds, after Choudhury and Hahne, 1998).
 //! A few who want much get much; when many want much each gets little, and some slots always stay free for those who want one. A host that
 //! fails or does not answer has a small share: a hundred that hang hold no slot that a thousand others need.
+//!
+//! Retries, and first attempts that are late, keep a pace besides: as soon as attempts have to wait for this machine's own processors, fewer
+//! of those are under way, so that what is due now does not queue behind what was due long ago.
 
 #[cfg(test)]
 mod tests;
@@ -41,15 +44,32 @@ const SLOW_LATEST: Duration = Duration::from_secs(1);
 /// A line without room has its next turn after so long: an attempt at its own host that ends gives it one sooner.
 const ROOM_OF_HOST: Duration = Duration::from_secs(2);
 const ROOM_OF_ALL: Duration = Duration::from_millis(250);
+/// An attempt that waits so long until its first step tells that the processors do not keep up.
+const TOLERATED: Duration = Duration::from_millis(1);
+/// Retries under way at once: at the start, and at least, however busy the processors are.
+const PACE: usize = 64;
+const LEAST_PACE: usize = 4;
+/// Attempts without such a wait that let one more retry go.
+const PACE_STEPS: usize = 4;
+/// A first attempt that was due so long ago is late.
+const LATE: Duration = Duration::from_secs(1);
 /// Hosts remembered; beyond that, those with nothing to remember are forgotten.
 const HOSTS: usize = 10_000;
 
 /// Attempts under way, and what is known of hosts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Slots {
     hosts: HashMap<String, Host>,
     accounts: HashMap<AccountId, usize>,
     lanes: [usize; Lane::ALL.len()],
+    /// Retries that may be under way, times [`PACE_STEPS`].
+    pace: usize,
+}
+
+impl Default for Slots {
+    fn default() -> Self {
+        Self { hosts: HashMap::new(), accounts: HashMap::new(), lanes: [0; Lane::ALL.len()], pace: PACE * PACE_STEPS }
+    }
 }
 
 /// What is known of a host and port.
@@ -87,9 +107,17 @@ impl Slots {
     /// Decides a line's turn, and takes the slots that it gives away.
     pub(super) fn turn(&mut self, line: &Line, now: Timestamp, instant: Instant) -> Turn {
         let free = self.free();
-        let lane_room = OF_LANE.saturating_sub(self.lanes[index(line.lane)]).min(free);
+        let pace = self.pace / PACE_STEPS;
+        let of_lane = match line.lane {
+            Lane::First => OF_LANE,
+            Lane::Retry => OF_LANE.min(pace),
+        };
+        let lane_room = of_lane.saturating_sub(self.lanes[index(line.lane)]).min(free);
         if lane_room == 0 {
             return Turn::NoRoom;
+        }
+        if line.lane == Lane::First && SLOTS - free >= pace && line.due.first().is_some_and(|due| now.since(*due) > LATE) {
+            return Turn::Behind { before: now.minus(LATE) };
         }
         let of_account = self.accounts.get(&line.account).copied().unwrap_or(0);
         let host = self.host(&line.host);
@@ -146,6 +174,15 @@ impl Slots {
                 host.circuit.fail(now)
             }
         }
+    }
+
+    /// An attempt took its first step so long after it was let go.
+    pub(super) fn feel(&mut self, waited: Duration) {
+        self.pace = if waited > TOLERATED {
+            self.pace.saturating_sub(PACE_STEPS).max(LEAST_PACE * PACE_STEPS)
+        } else {
+            (self.pace + 1).min(OF_LANE * PACE_STEPS)
+        };
     }
 
     /// Slots of claims that did not come about.

@@ -37,8 +37,30 @@ impl Clock {
 fn taken(turn: Turn) -> usize {
     match turn {
         Turn::Take(count) => count,
-        Turn::Hold { .. } | Turn::NoRoom => 0,
+        Turn::Hold { .. } | Turn::Behind { .. } | Turn::NoRoom => 0,
     }
+}
+
+#[test]
+fn what_is_late_yields_where_the_processors_do_not_keep_up() {
+    let (mut slots, mut clock) = (Slots::default(), Clock::new());
+    clock.millis = 10_000;
+    for _ in 0..1000 {
+        slots.feel(Duration::from_millis(2));
+    }
+    let (wall, instant) = (clock.wall(), clock.instant());
+    let retries: usize = (0..100).map(|host| taken(slots.turn(&line(&format!("r{host}"), Lane::Retry, &[0]), wall, instant))).sum();
+    assert_eq!(retries, LEAST_PACE);
+    assert_eq!(slots.turn(&line("r", Lane::Retry, &[0]), wall, instant), Turn::NoRoom);
+    let before = Timestamp::from_millis(0).plus(Duration::from_secs(9));
+    assert_eq!(slots.turn(&line("late", Lane::First, &[0]), wall, instant), Turn::Behind { before });
+    assert_eq!(slots.turn(&line("new", Lane::First, &[10]), wall, instant), Turn::Take(1));
+    // Once they do, retries fill their lane again.
+    for _ in 0..OF_LANE * PACE_STEPS {
+        slots.feel(Duration::from_micros(100));
+    }
+    assert_eq!(taken(slots.turn(&line("r", Lane::Retry, &[0]), wall, instant)), 1);
+    assert_eq!(slots.turn(&line("late", Lane::First, &[0]), wall, instant), Turn::Take(1));
 }
 
 /// A host with a queue, in a world where time is counted.
@@ -100,7 +122,7 @@ fn run(slots: &mut Slots, receivers: &mut [Receiver], every: u64, millis: u64) -
                     }
                 }
                 Turn::Hold { until, .. } => receiver.next_turn = u64::try_from(until.as_millis()).unwrap(),
-                Turn::NoRoom => {}
+                Turn::Behind { .. } | Turn::NoRoom => {}
             }
         }
         most = most.max(under_way.len());
@@ -260,7 +282,7 @@ fn an_open_circuit_postpones_by_at_most_a_minute() {
                 assert!(why == Hold::Circuit && until > clock.wall() && until <= clock.wall().plus(Duration::from_secs(10)), "{until}");
                 turn_at = until;
             }
-            Turn::NoRoom => panic!("there is room"),
+            Turn::Behind { .. } | Turn::NoRoom => panic!("there is room"),
         }
     }
     assert!(due.is_empty() && left.iter().all(|(_, postponed)| *postponed <= 61), "{left:?}");
