@@ -89,9 +89,9 @@ impl Models {
     pub(super) fn load(self) -> Result<Vec<Model>, LoadError> {
         let load = |(description, onnx)| match description {
             None => Network::load().map(Model::BuiltIn),
-            Some(description) => {
-                own::Network::load(description, onnx).map(Model::Own).map_err(|reason| LoadError::Model { message: reason })
-            }
+            Some(description) => own::Network::load(description, onnx)
+                .map(|network| Model::Own(Box::new(network)))
+                .map_err(|reason| LoadError::Model { message: reason }),
         };
         self.0.into_iter().map(load).collect()
     }
@@ -100,7 +100,7 @@ impl Models {
 /// One that is loaded.
 pub(super) enum Model {
     BuiltIn(Network),
-    Own(own::Network),
+    Own(Box<own::Network>),
 }
 
 impl Model {
