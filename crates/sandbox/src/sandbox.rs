@@ -233,8 +233,14 @@ impl Sandbox {
                     Ok(())
                 }),
                 word::CLAMD => number().map(|length| self.ask_clamd(length, watch)),
-                word::DETECTED => serde_json::from_slice(&frame.payload).ok().map(|detection| Ok(seen.add_detection(detection))),
-                word::PICTURED => serde_json::from_slice(&frame.payload).ok().map(|picture| Ok(seen.add_picture(picture))),
+                word::DETECTED => serde_json::from_slice(&frame.payload).ok().map(|detection| {
+                    seen.add_detection(detection);
+                    Ok(())
+                }),
+                word::PICTURED => serde_json::from_slice(&frame.payload).ok().map(|picture| {
+                    seen.add_picture(picture);
+                    Ok(())
+                }),
                 word::LOG => {
                     log(&frame.payload);
                     Some(Ok(()))

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 
+use crate::support::archives::{self, Zeros};
 use crate::support::clock::wait_for;
 use crate::support::eicar::eicar;
-use crate::support::archives::{self, Zeros};
 use crate::support::{Form, Options, Receiver, Request, Server, sandboxes};
 
 const KILLS: usize = 50;
@@ -132,7 +132,8 @@ fn what_was_found_before_the_crashes_counts() {
         scope.spawn(|| {
             // Those that unpack the second member have long seen the first.
             while !done.load(Ordering::SeqCst) {
-                for pid in sandboxes::of(server.pid()).into_iter().filter(|pid| sandboxes::peak(*pid).is_some_and(|peak| peak > 400 << 20)) {
+                for pid in sandboxes::of(server.pid()).into_iter().filter(|pid| sandboxes::peak(*pid).is_some_and(|peak| peak > 400 << 20))
+                {
                     sandboxes::signal(pid, Signal::KILL);
                 }
                 thread::sleep(Duration::from_millis(1));

@@ -244,13 +244,7 @@ impl Deliverer {
         }
     }
 
-    async fn begin(
-        self: Arc<Self>,
-        claim: DeliveryClaim,
-        started: Instant,
-        let_go: Instant,
-        concluded: mpsc::UnboundedSender<Concluded>,
-    ) {
+    async fn begin(self: Arc<Self>, claim: DeliveryClaim, started: Instant, let_go: Instant, concluded: mpsc::UnboundedSender<Concluded>) {
         self.slots().feel(let_go.elapsed());
         self.attempt(claim, started, concluded).await;
     }
