@@ -108,12 +108,13 @@ impl Slots {
     pub(super) fn turn(&mut self, line: &Line, now: Timestamp, instant: Instant) -> Turn {
         let free = self.free();
         let pace = self.pace / PACE_STEPS;
-        let of_lane = match line.lane {
-            Lane::First => OF_LANE,
-            Lane::Retry => OF_LANE.min(pace),
+        let under_way = self.lanes[index(line.lane)];
+        let lane_room = OF_LANE.saturating_sub(under_way).min(free);
+        let pace_room = match line.lane {
+            Lane::First => lane_room,
+            Lane::Retry => pace.saturating_sub(under_way),
         };
-        let lane_room = of_lane.saturating_sub(self.lanes[index(line.lane)]).min(free);
-        if lane_room == 0 {
+        if lane_room == 0 || pace_room == 0 {
             return Turn::NoRoom;
         }
         if line.lane == Lane::First && SLOTS - free >= pace && line.due.first().is_some_and(|due| now.since(*due) > LATE) {
@@ -141,7 +142,7 @@ impl Slots {
         };
         let host_room = host.room(standing, free).min(free.saturating_sub(reserve));
         let account_room = account_share.max(1).saturating_sub(of_account);
-        let granted = wanted.min(host_room).min(account_room).min(lane_room.saturating_sub(reserve));
+        let granted = wanted.min(host_room).min(account_room).min(lane_room.saturating_sub(reserve)).min(pace_room);
         if granted == 0 {
             let wait = if host.is_full(standing, free) { ROOM_OF_HOST } else { ROOM_OF_ALL };
             return Turn::Hold { until: now.plus(wait), why: Hold::Room };

@@ -55,6 +55,10 @@ fn what_is_late_yields_where_the_processors_do_not_keep_up() {
     let before = Timestamp::from_millis(0).plus(Duration::from_secs(9));
     assert_eq!(slots.turn(&line("late", Lane::First, &[0]), wall, instant), Turn::Behind { before });
     assert_eq!(slots.turn(&line("new", Lane::First, &[10]), wall, instant), Turn::Take(1));
+    // The reserve is no part of the pace: a host that fails has its retry.
+    let mut one = Slots::default();
+    one.end("f", account(0), Lane::First, instant, Ended::Failed, instant);
+    assert_eq!(taken(one.turn(&line("f", Lane::Retry, &[0]), wall, instant)), 1);
     // Once they do, retries fill their lane again.
     for _ in 0..OF_LANE * PACE_STEPS {
         slots.feel(Duration::from_micros(100));
