@@ -40,7 +40,7 @@ use drift::{Drift, Jump};
 use record::Concluded;
 use secrets::SecretCache;
 use signing::headers;
-use slots::{Ended, SLOTS, Slots};
+use slots::{Ended, SLOTS, Slots, YOUNG};
 
 /// Claims in one transaction.
 const BATCH: usize = 256;
@@ -200,7 +200,9 @@ impl Deliverer {
                     }
                     attempts.spawn(self.clone().begin(claim, started, Instant::now(), concluded.clone()));
                 }
-                claimed.next.map_or(LOOK_EVERY, |next| next.since(clock::now()))
+                let until_next = claimed.next.map_or(LOOK_EVERY, |next| next.since(clock::now()));
+                // A lane without room may have some as soon as its youngest attempts are no longer young.
+                if claimed.no_room { until_next.min(YOUNG) } else { until_next }
             }
             Err(error) => {
                 tracing::warn!(%error, "due webhooks cannot be read");

@@ -11,7 +11,7 @@
 mod tests;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     time::{Duration, Instant},
 };
 
@@ -46,7 +46,9 @@ const ROOM_OF_HOST: Duration = Duration::from_secs(2);
 const ROOM_OF_ALL: Duration = Duration::from_millis(250);
 /// An attempt that waits so long until its first step tells that the processors do not keep up.
 const TOLERATED: Duration = Duration::from_millis(1);
-/// Retries under way at once: at the start, and at least, however busy the processors are.
+/// A retry that began so short ago is young.
+pub(super) const YOUNG: Duration = Duration::from_millis(100);
+/// Young retries at once: at the start, and at least, however busy the processors are.
 const PACE: usize = 64;
 const LEAST_PACE: usize = 4;
 /// Attempts without such a wait that let one more retry go.
@@ -62,13 +64,21 @@ pub(super) struct Slots {
     hosts: HashMap<String, Host>,
     accounts: HashMap<AccountId, usize>,
     lanes: [usize; Lane::ALL.len()],
-    /// Retries that may be under way, times [`PACE_STEPS`].
+    /// When retries began, the oldest first, of those that have not ended.
+    young: VecDeque<Instant>,
+    /// Retries that may be young, times [`PACE_STEPS`].
     pace: usize,
 }
 
 impl Default for Slots {
     fn default() -> Self {
-        Self { hosts: HashMap::new(), accounts: HashMap::new(), lanes: [0; Lane::ALL.len()], pace: PACE * PACE_STEPS }
+        Self {
+            hosts: HashMap::new(),
+            accounts: HashMap::new(),
+            lanes: [0; Lane::ALL.len()],
+            young: VecDeque::new(),
+            pace: PACE * PACE_STEPS,
+        }
     }
 }
 
@@ -112,7 +122,7 @@ impl Slots {
         let lane_room = OF_LANE.saturating_sub(under_way).min(free);
         let pace_room = match line.lane {
             Lane::First => lane_room,
-            Lane::Retry => pace.saturating_sub(under_way),
+            Lane::Retry => pace.saturating_sub(self.young(instant)),
         };
         if lane_room == 0 || pace_room == 0 {
             return Turn::NoRoom;
@@ -153,6 +163,9 @@ impl Slots {
         host.started.extend(std::iter::repeat_n(instant, granted));
         *self.accounts.entry(line.account).or_default() += granted;
         self.lanes[index(line.lane)] += granted;
+        if line.lane == Lane::Retry {
+            self.young.extend(std::iter::repeat_n(instant, granted));
+        }
         Turn::Take(granted)
     }
 
@@ -199,8 +212,21 @@ impl Slots {
                 self.accounts.remove(&account);
             }
         }
+        if lane == Lane::Retry
+            && let Some(place) = self.young.iter().position(|begun| *begun == started)
+        {
+            self.young.remove(place);
+        }
         let lane = &mut self.lanes[index(lane)];
         *lane = lane.saturating_sub(1);
+    }
+
+    /// Retries that began of late. Those that wait for an answer longer cost no processor, and do not count for the pace.
+    fn young(&mut self, now: Instant) -> usize {
+        while self.young.front().is_some_and(|begun| now.saturating_duration_since(*begun) >= YOUNG) {
+            self.young.pop_front();
+        }
+        self.young.len()
     }
 
     /// Hosts whose circuit is open.

@@ -55,6 +55,9 @@ fn what_is_late_yields_where_the_processors_do_not_keep_up() {
     let before = Timestamp::from_millis(0).plus(Duration::from_secs(9));
     assert_eq!(slots.turn(&line("late", Lane::First, &[0]), wall, instant), Turn::Behind { before });
     assert_eq!(slots.turn(&line("new", Lane::First, &[10]), wall, instant), Turn::Take(1));
+    // Those that hang do not hold up the others.
+    clock.millis += 100;
+    assert_eq!(taken(slots.turn(&line("other", Lane::Retry, &[0]), clock.wall(), clock.instant())), 1);
     // The reserve is no part of the pace: a host that fails has its retry.
     let mut one = Slots::default();
     one.end("f", account(0), Lane::First, instant, Ended::Failed, instant);
