@@ -15,7 +15,7 @@ use std::{
 use tokio::sync::{Semaphore, oneshot, watch};
 
 /// Lookups at once of names that are answered soon.
-const QUICK_PLACES: usize = 64;
+const QUICK_PLACES: usize = 256;
 /// Lookups at once of names that are not: more than attempts are ever under way, each with a thread that sleeps.
 const SLOW_PLACES: usize = 1024;
 /// A lookup that lasts longer is slow.

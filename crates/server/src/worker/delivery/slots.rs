@@ -45,11 +45,11 @@ const SLOW_LATEST: Duration = Duration::from_secs(1);
 const ROOM_OF_HOST: Duration = Duration::from_secs(2);
 const ROOM_OF_ALL: Duration = Duration::from_millis(250);
 /// An attempt that waits so long until its first step tells that the processors do not keep up.
-const TOLERATED: Duration = Duration::from_millis(1);
+const TOLERATED: Duration = Duration::from_micros(500);
 /// A retry that began so short ago is young.
 pub(super) const YOUNG: Duration = Duration::from_millis(100);
 /// Young retries at once: at the start, and at least, however busy the processors are.
-const PACE: usize = 64;
+const PACE: usize = 16;
 const LEAST_PACE: usize = 4;
 /// Attempts without such a wait that let one more retry go.
 const PACE_STEPS: usize = 4;
