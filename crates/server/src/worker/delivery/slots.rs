@@ -5,7 +5,7 @@
 //! fails or does not answer has a small share: a hundred that hang hold no slot that a thousand others need.
 //!
 //! Retries, and first attempts that are late, keep a pace besides: as soon as attempts have to wait for this machine's own processors, fewer
-//! of those are under way, so that what is due now does not queue behind what was due long ago.
+//! of those begin, so that what is due now does not queue behind what was due long ago.
 
 #[cfg(test)]
 mod tests;
