@@ -270,12 +270,12 @@ impl Default for Reading {
 
 impl Reading {
     fn read(&mut self, path: &Path) -> Result<(), LoadError> {
-        let file = File::open(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+        let file = File::open(path).map_err(|cause| LoadError::Read { path: path.to_owned(), cause })?;
         self.read_lines(path, BufReader::with_capacity(1 << 16, file))
     }
 
     fn read_lines(&mut self, path: &Path, mut lines: impl BufRead) -> Result<(), LoadError> {
-        let refused = |source| LoadError::Read { path: path.to_owned(), source };
+        let refused = |cause| LoadError::Read { path: path.to_owned(), cause };
         let (extension, meaning) = (Extension::of(path), Meaning::of(path));
         if meaning == Meaning::Allowed && extension != Extension::Sha256 {
             let reason = "a list of what is allowed holds SHA-256 alone, and ends in .allow.sha256".to_owned();

@@ -70,12 +70,8 @@ pub struct Config {
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// Make the path readable, or name another.
-    #[error("cannot read {}: {source}", path.display())]
-    Read {
-        path: PathBuf,
-        #[source]
-        source: std::io::Error,
-    },
+    #[error("cannot read {}: {cause}", path.display())]
+    Read { path: PathBuf, cause: std::io::Error },
     /// Fetch the database anew.
     #[error("{}: {reason}", path.display())]
     Database { path: PathBuf, reason: String },

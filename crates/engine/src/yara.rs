@@ -72,7 +72,7 @@ impl Rules {
         }
         let paths = dir.map_or_else(|| Ok(Vec::new()), |dir| folder::files(dir, &["yar", "yara"]))?;
         for path in paths {
-            let text = fs::read(&path).map_err(|source| LoadError::Read { path: path.clone(), source })?;
+            let text = fs::read(&path).map_err(|cause| LoadError::Read { path: path.clone(), cause })?;
             let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
             sources.add_of_operator(&format!("{OPERATOR}{name}"), &path, &text)?;
         }

@@ -24,12 +24,17 @@ pub use sources::{Origin, Resolved, Sources, Value};
 pub enum ConfigError {
     #[error("{origin} is no setting of FileSafety{}", .near.map(|name| format!("; did you mean {name}?")).unwrap_or_default())]
     Unknown { origin: String, near: Option<&'static str> },
-    #[error("{env} ({origin}) is {value:?}: {problem}")]
+    #[error("{env}{} is {value:?}: {problem}", elsewhere(env, origin))]
     Bad { env: &'static str, origin: String, value: String, problem: String },
     #[error("{origin}: {problem}")]
     Unreadable { origin: String, problem: String },
     #[error("{0}")]
     Conflict(String),
+}
+
+/// Where a setting comes from, unless that is its own variable.
+fn elsewhere(env: &str, origin: &str) -> String {
+    if origin == env { String::new() } else { format!(" ({origin})") }
 }
 
 /// Everything that a running service was told.

@@ -132,7 +132,7 @@ fn read(reading: &mut Reading, found: &Found, settings: &Settings) -> Result<(),
 }
 
 fn open(path: &Path) -> Result<File, LoadError> {
-    File::open(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })
+    File::open(path).map_err(|cause| LoadError::Read { path: path.to_owned(), cause })
 }
 
 /// Without the older of `X.cvd` and `X.cld`; of two equals the signed one stays.

@@ -11,7 +11,7 @@ use crate::LoadError;
 /// that begin with a dot are passed over: a mounted configuration keeps its older and its real files behind such names. Links count
 /// as what they point to.
 pub(crate) fn files(dir: &Path, extensions: &[&str]) -> Result<Vec<PathBuf>, LoadError> {
-    let refused = |source: io::Error| LoadError::Read { path: dir.to_owned(), source };
+    let refused = |cause: io::Error| LoadError::Read { path: dir.to_owned(), cause };
     let mut paths = Vec::new();
     for entry in fs::read_dir(dir).map_err(refused)? {
         let path = entry.map_err(refused)?.path();

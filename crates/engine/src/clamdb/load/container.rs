@@ -62,13 +62,13 @@ impl Header {
 
     /// Of the file at `path`.
     pub(super) fn read(path: &Path) -> Result<Self, LoadError> {
-        let unreadable = |source| LoadError::Read { path: path.to_owned(), source };
+        let unreadable = |cause| LoadError::Read { path: path.to_owned(), cause };
         Self::take(path, &mut File::open(path).map_err(unreadable)?)
     }
 
     fn take(path: &Path, content: &mut impl Read) -> Result<Self, LoadError> {
         let mut block = Vec::with_capacity(HEADER);
-        content.take(HEADER as u64).read_to_end(&mut block).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+        content.take(HEADER as u64).read_to_end(&mut block).map_err(|cause| LoadError::Read { path: path.to_owned(), cause })?;
         if block.len() < HEADER {
             return Err(refused(path, "cut within its header"));
         }
@@ -110,7 +110,7 @@ pub(super) fn read(
         return Err(refused(path, "the signature of its header does not verify: it is not what ClamAV has published"));
     }
     let mut rest = BufReader::with_capacity(1 << 16, Hashing { inner: content, hasher: Md5::new() });
-    let start = rest.fill_buf().map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+    let start = rest.fill_buf().map_err(|cause| LoadError::Read { path: path.to_owned(), cause })?;
     if start.starts_with(&[0x1f, 0x8b]) {
         let mut tar = MultiGzDecoder::new(&mut rest).take(MAX_UNPACKED);
         Walk { reading, path, trust, listed: None, met: HashSet::new() }.run(&mut tar, members)?;
@@ -118,7 +118,7 @@ pub(super) fn read(
         Walk { reading, path, trust, listed: None, met: HashSet::new() }.run(&mut (&mut rest).take(MAX_UNPACKED), members)?;
     }
     if trust == Trust::Signed && members == Members::All {
-        io::copy(&mut rest, &mut io::sink()).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
+        io::copy(&mut rest, &mut io::sink()).map_err(|cause| LoadError::Read { path: path.to_owned(), cause })?;
         let digest: [u8; 16] = rest.into_inner().hasher.finalize().into();
         if header.digest != Some(digest) {
             return Err(refused(path, "its content is not what was signed: the MD5 differs"));

@@ -169,7 +169,7 @@ impl Reading {
             self.source.counts.add_unsupported(what);
             return Ok(());
         }
-        let refused = |source| LoadError::Read { path: path.to_owned(), source };
+        let refused = |cause| LoadError::Read { path: path.to_owned(), cause };
         let mut place = Place { path, number: 0, unwanted: kind::is_unwanted(extension) };
         let before = self.source.counts.in_force();
         let mut line = Vec::new();

@@ -107,7 +107,7 @@ pub(super) fn read(onnx: &Path) -> Result<(Description, Vec<u8>), LoadError> {
     let wrong = |path: &Path, reason: String| LoadError::PictureModel { path: path.to_owned(), reason };
     let unreadable = |path: &Path| {
         let path: PathBuf = path.to_owned();
-        move |source| LoadError::Read { path, source }
+        move |cause| LoadError::Read { path, cause }
     };
     let size = std::fs::metadata(onnx).map_err(unreadable(onnx))?.len();
     if size > LARGEST {
